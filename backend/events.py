@@ -1,0 +1,52 @@
+"""Label Studio's webhook events: taken note of and answered at once, the work is the worker's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from backend import identity
+from backend.labeling.errors import SchemaError, WhetstoneError
+from backend.service import Service
+
+_log = structlog.get_logger(__name__)
+# What Label Studio 1.23 sends; figures of anything else go under one name, so that they stay few.
+_ACTIONS = frozenset({
+    "ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED",
+    "TASKS_CREATED", "TASKS_DELETED", "PROJECT_UPDATED", "START_TRAINING",
+})  # fmt: skip
+
+
+def receive(service: Service, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """An unknown event is no error: Label Studio adds some. Raises `StoreError` when nothing could be kept."""
+    action = payload.get("action")
+    project = payload.get("project")
+    if not isinstance(action, str) or not isinstance(project, Mapping):
+        raise WhetstoneError('an event needs an "action" and a "project"', hint="Send events as Label Studio does.")
+    key = identity.from_payload(project)
+    service.counters.count("events", {"action": action if action in _ACTIONS else "other"})
+    _see(service, key, project)
+    if action == "TASKS_CREATED":
+        service.queue_tasks(key, _task_ids(payload.get("tasks")))
+    elif action == "START_TRAINING":
+        service.label_open_tasks(key)
+    return {"status": "ok"}
+
+
+def _see(service: Service, key: str, project: Mapping[str, Any]) -> None:
+    """Keeps the configuration and the guideline, nothing else of the payload: it holds tokens. A change of either may
+    give the project another version, and its tasks are queued for that."""
+    config = project.get("label_config")
+    if not isinstance(config, str) or not config:
+        return
+    service.see_project(key, config=config, expert_instruction=str(project.get("expert_instruction") or ""))
+    try:
+        service.current(key, config)
+    except SchemaError as error:
+        _log.warning("the project's configuration cannot be labelled", project=key, reason=str(error))
+
+
+def _task_ids(tasks: Any) -> list[int]:
+    if not isinstance(tasks, list):
+        return []
+    return [task["id"] for task in tasks if isinstance(task, Mapping) and isinstance(task.get("id"), int)]

@@ -1,0 +1,93 @@
+"""The values between a question and a prediction."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from backend.labeling.engines.base import Usage
+
+ScoreKind = Literal["logprob", "votes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """`value` is what Label Studio stores (a choice's alias where it has one), `text` what people and the LLM read."""
+
+    value: str
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One answer out of `labels`; `about` is the label that a yes-or-no question asks for."""
+
+    control: str
+    labels: tuple[Label, ...]
+    about: Label | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Probabilities over the label values, summing to 1.
+
+    `label_mass` in (0, 1] is what all labels held before renormalising; `censored` names labels the engine did not
+    return, whose probability is the floor: an upper bound.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    label_mass: float = 1.0
+    censored: tuple[str, ...] = ()
+    score_kind: ScoreKind = "logprob"
+
+    @property
+    def best(self) -> str:
+        """The likeliest label; of equals the first in the labeling configuration."""
+        return self.labels[max(range(len(self.labels)), key=lambda i: (self.probabilities[i], -i))]
+
+    @property
+    def margin(self) -> float:
+        """Between the two likeliest labels, in [0, 1]; 1 when there is only one label."""
+        top = sorted(self.probabilities, reverse=True)
+        return top[0] - top[1] if len(top) > 1 else 1.0
+
+    @property
+    def entropy(self) -> float:
+        """In nats, from 0 to log of the number of labels."""
+        return -sum(p * math.log(p) for p in self.probabilities if p > 0)
+
+    def probability(self, label: str) -> float:
+        return self.probabilities[self.labels.index(label)]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPrediction:
+    """`score` in [0, 1]: the probability that all of `values` are right."""
+
+    control: str
+    values: tuple[str, ...]
+    score: float
+    score_kind: ScoreKind
+    probabilities: Mapping[str, float]
+    margin: float
+    entropy: float
+    label_mass: float
+    censored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPrediction:
+    """What Label Studio gets for one task. `cut` says that a text was too long and entered the prompt in part."""
+
+    result: tuple[Mapping[str, Any], ...]
+    score: float
+    version: str
+    cut: bool = False
+    usage: Usage = field(default_factory=Usage)
+    calls: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `/predict`'s `results` and `/import/predictions`, without the task."""
+        return {"result": [dict(item) for item in self.result], "score": self.score, "model_version": self.version}

@@ -1,0 +1,119 @@
+"""Requests and completions in the words of OpenAI's API, and of the servers that speak it with an accent."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from backend.labeling.engines.base import Capabilities, Completion, Request, Token, Usage
+from backend.labeling.errors import EngineAnswerError
+
+CHAT, TEXT = "/chat/completions", "/completions"
+
+# Some chat templates open the thought in the prompt.
+_THOUGHT = re.compile(r"^\s*(?:<think>(.*?)(?:</think>|\Z)|(.*?)</think>)", re.DOTALL)
+
+
+def path(request: Request) -> str:
+    return CHAT if request.messages else TEXT
+
+
+def body(request: Request, model: str, able: Capabilities) -> dict[str, Any]:
+    """Only what the endpoint was seen to accept."""
+    document: dict[str, Any] = {"model": model}
+    if request.messages:
+        document["messages"] = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        document[able.token_limit] = request.max_tokens
+    else:
+        document["prompt"] = request.text
+        document["max_tokens"] = request.max_tokens
+    if able.temperature:
+        document["temperature"] = request.temperature
+    if request.seed is not None:
+        document["seed"] = request.seed
+    return document | _logprobs(request, able) | _constraint(request, able) | _thinking(request, able)
+
+
+def _logprobs(request: Request, able: Capabilities) -> dict[str, Any]:
+    wanted = min(request.top_logprobs, able.logprobs_for("chat" if request.messages else "text"))
+    if not wanted:
+        return {}
+    return {"logprobs": True, "top_logprobs": wanted} if request.messages else {"logprobs": wanted}
+
+
+def _constraint(request: Request, able: Capabilities) -> dict[str, Any]:
+    if not request.grammar:
+        return {}
+    match able.constraint:
+        case "llguidance":
+            return {"grammar": request.grammar}
+        case "structured_outputs":
+            return {"structured_outputs": {"grammar": request.grammar}}
+        case "json_schema" if request.messages:
+            schema = {"name": "answer", "strict": True, "schema": json.loads(request.json_schema)}
+            return {"response_format": {"type": "json_schema", "json_schema": schema}}
+        case _:
+            return {}
+
+
+def _thinking(request: Request, able: Capabilities) -> dict[str, Any]:
+    if not request.messages:
+        return {}
+    if able.thinking == "template_off":
+        return {"chat_template_kwargs": {"enable_thinking": False}}
+    return {"reasoning_effort": "none"} if able.thinking == "effort_off" else {}
+
+
+def completion(document: Mapping[str, Any]) -> Completion:
+    """Raises `EngineAnswerError` for anything that is not a completion, or holds log-probs that are no numbers."""
+    try:
+        choice = document["choices"][0]
+        message = choice.get("message") or {}
+        text = str(choice.get("text") or message.get("content") or "")
+        alternatives = _alternatives(choice.get("logprobs"))
+        usage = _usage(document.get("usage") or {})
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise EngineAnswerError(f"the LLM's answer is not a completion: {type(error).__name__} {error}") from error
+    thought = _THOUGHT.match(text)
+    return Completion(
+        text=text[thought.end() :] if thought else text,
+        alternatives=alternatives,
+        usage=usage,
+        reasoning=str(
+            message.get("reasoning_content")
+            or message.get("reasoning")
+            or (thought and (thought[1] or thought[2]))
+            or ""
+        ),
+        finished=choice.get("finish_reason") != "length",
+    )
+
+
+def _alternatives(logprobs: Mapping[str, Any] | None) -> tuple[tuple[Token, ...], ...]:
+    """Chat's list of tokens (llama.cpp uses it for plain completions too), or the older parallel lists."""
+    if not logprobs:
+        return ()
+    if logprobs.get("content"):
+        return tuple(_ranked([(top, top["logprob"]) for top in place["top_logprobs"]]) for place in logprobs["content"])
+    tops = logprobs.get("top_logprobs") or ()
+    return tuple(_ranked([({"token": token}, value) for token, value in (top or {}).items()]) for top in tops)
+
+
+def _ranked(pairs: Sequence[tuple[Mapping[str, Any], Any]]) -> tuple[Token, ...]:
+    """Log-probs may be rounded a little above 0; -inf is a probability of 0."""
+    numbers = [float(value) for _, value in pairs]
+    if math.isnan(sum(numbers)) or max(numbers, default=0.0) > 0.01:  # noqa: PLR2004 - rounding
+        raise ValueError("a log-prob that is above 0, or no number")
+    tokens = [Token(str(top["token"]), max(number, -1000.0)) for (top, _), number in zip(pairs, numbers, strict=True)]
+    return tuple(sorted(tokens, key=attrgetter("logprob"), reverse=True))
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    details = usage.get("prompt_tokens_details") or {}
+    return Usage(
+        prompt_tokens=int(usage.get("prompt_tokens") or 0),
+        cached_tokens=int(details.get("cached_tokens") or 0),
+        completion_tokens=int(usage.get("completion_tokens") or 0),
+    )

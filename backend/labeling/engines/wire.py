@@ -1,0 +1,149 @@
+"""HTTP to an OpenAI-compatible endpoint: a body out, a JSON object back, every failure translated once."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx2
+import openai
+from pydantic_core import from_json
+
+from backend.labeling.errors import (
+    EngineAnswerError,
+    EngineBusyError,
+    EngineError,
+    EngineRefusedError,
+    EngineUnreachableError,
+)
+
+_SHOWN_CHARACTERS = 300
+_SERVER_ERRORS = 500
+# llama.cpp's answer to all requests under way when their prompts do not fit into its cache together.
+_FULL = "context size has been exceeded"
+# Timed out on the server's side, in conflict with another request, too early.
+_PASSING = {408, 409, 425}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    document: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+class Wire:
+    """Thread-safe. Retries nothing: whoever calls knows the deadline and tells the limiter."""
+
+    def __init__(self, base_url: str, api_key: str, *, timeout_s: float, connections: int = 64) -> None:
+        """A name and password in `base_url` are sent as basic auth, in the key's place, and are no part of
+        `self.base_url`. Raises `EngineRefusedError` for an address or a key that cannot be sent."""
+        self._key = _sendable(api_key.strip())
+        self._timeout_s = timeout_s
+        self.base_url, auth = _address(base_url)
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+        self._client = openai.OpenAI(
+            base_url=self.base_url,
+            api_key=self._key or "none",
+            max_retries=0,
+            timeout=timeout_s,
+            http_client=openai.DefaultHttpxClient(limits=limits, timeout=timeout_s, auth=auth),
+        )
+
+    def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float | None = None) -> Reply:
+        """Raises `EngineError` only; messages never hold the key."""
+        return self._sent("POST", path, min(timeout_s or self._timeout_s, self._timeout_s), body)
+
+    def get(self, path: str, *, timeout_s: float = 5) -> Reply:
+        """`path` is under the base URL, or a whole address for what stands beside it."""
+        return self._sent("GET", path, timeout_s)
+
+    def close(self) -> None:
+        """Ends the connections that are kept open."""
+        self._client.close()
+
+    def _sent(self, method: Literal["GET", "POST"], path: str, limit_s: float, body: Any = None) -> Reply:
+        client, limit = self._client, httpx2.Timeout(limit_s)
+        try:
+            if method == "GET":
+                response = client.get(path, cast_to=httpx2.Response, options={"timeout": limit})
+            else:
+                response = client.post(path, cast_to=httpx2.Response, body=body, options={"timeout": limit})
+        except openai.OpenAIError as error:
+            raise self.translated(error) from None
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise EngineRefusedError(
+                f"the request to the LLM at {self.base_url} cannot be sent: {type(error).__name__}"
+            ) from None
+        return _reply(response)
+
+    def translated(self, error: openai.OpenAIError) -> EngineError:
+        """Raised without the client's own error, which quotes the server, and the server may quote the key."""
+        match error:
+            case openai.APITimeoutError():
+                return EngineUnreachableError(f"the LLM at {self.base_url} did not answer in time")
+            case openai.APIConnectionError():
+                return EngineUnreachableError(
+                    f"the LLM at {self.base_url} cannot be reached: {error.__cause__ or error}"
+                )
+            case openai.RateLimitError() if "insufficient_quota" not in f"{error} {error.body}":
+                return EngineBusyError(
+                    f"the LLM at {self.base_url} answered 429", retry_after_s=_seconds(error.response.headers)
+                )
+            case openai.APIStatusError() if error.status_code >= _SERVER_ERRORS or error.status_code in _PASSING:
+                return self._passing(error)
+            case openai.APIStatusError():
+                return EngineRefusedError(
+                    f"the LLM at {self.base_url} refused ({error.status_code}): {self._shown(error)}"
+                )
+            case _:
+                return EngineAnswerError(f"the LLM at {self.base_url} gave no usable answer: {type(error).__name__}")
+
+    def _passing(self, error: openai.APIStatusError) -> EngineError:
+        if _FULL in str(error).lower():
+            return EngineBusyError(f"the LLM at {self.base_url} has no room for all prompts under way at once")
+        return EngineUnreachableError(f"the LLM at {self.base_url} answered {error.status_code}")
+
+    def _shown(self, error: openai.APIStatusError) -> str:
+        """The server's own words, shortened, without the key."""
+        body = error.body
+        words = body.get("message") if isinstance(body, dict) else None
+        text = " ".join(str(words or error.message).split())
+        return (text.replace(self._key, "***") if self._key else text)[:_SHOWN_CHARACTERS]
+
+
+def _sendable(api_key: str) -> str:
+    if api_key.isascii() and api_key.isprintable():
+        return api_key
+    raise EngineRefusedError("the LLM's key holds characters that an HTTP header cannot carry")
+
+
+def _address(url: str) -> tuple[str, tuple[str, str] | None]:
+    """Without the name and password in it, and these."""
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise EngineRefusedError(f"OPENAI_BASE_URL is no address: {error}") from None
+    if not parsed.userinfo:
+        return url, None
+    return str(parsed.copy_with(username=None, password=None)), (parsed.username, parsed.password)
+
+
+def _reply(response: httpx2.Response) -> Reply:
+    """Strict JSON: `NaN` is no number. Hundreds of alternatives a call make the parser's speed matter."""
+    try:
+        document = from_json(response.content, allow_inf_nan=False)
+    except ValueError as error:
+        kind = response.headers.get("content-type", "no content type")
+        raise EngineAnswerError(f"the LLM's answer is not JSON ({kind}, {len(response.content)} bytes)") from error
+    if not isinstance(document, dict):
+        raise EngineAnswerError(f"the LLM's answer is a JSON {type(document).__name__}, not an object")
+    return Reply(document, response.headers)
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """`Retry-After` in seconds; its date form counts as unsaid."""
+    try:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

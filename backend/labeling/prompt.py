@@ -1,0 +1,176 @@
+"""The prompt: instruction, label definitions, demonstrations, the task last. Static parts come first, so that a
+server's prefix cache holds them for all tasks."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import TypeAdapter
+
+from backend.labeling import templates
+from backend.labeling.answers import Label, Question
+from backend.labeling.calibration import Calibration
+from backend.labeling.engines.base import Message
+from backend.labeling.fields import Value
+from backend.labeling.verbalizer import CodeKind
+
+Style = Literal["chat", "text"]
+
+OPEN = "\u2039"  # looks like the bracket that it stands for
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A task with its right answer: `labels` maps a control's name to the values chosen."""
+
+    values: tuple[Value, ...]
+    labels: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is optimized. `definitions` maps a label's value to its meaning and goes before the configuration's hint."""
+
+    instruction: str
+    definitions: dict[str, str] = field(default_factory=dict)
+    demonstrations: tuple[Demonstration, ...] = ()
+    style: Style = "chat"
+    codes: CodeKind = "auto"
+    fenced: bool = True
+    calibration: Calibration = field(default_factory=Calibration)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptVersion:
+    """A prompt under its name. `name` ends in the first four hex digits of `content_hash`, so that it sorts by number
+    and tells by content. `origin` says where it came from: "seed" for the initial instruction."""
+
+    name: str
+    prompt: Prompt
+    config_hash: str
+    model: str
+    origin: str
+    created_at: datetime
+    parent: str | None = None
+
+    @classmethod
+    def of(
+        cls, number: int, prompt: Prompt, *, config_hash: str, model: str, origin: str, created_at: datetime
+    ) -> Self:
+        name = f"p{number:04d}-{content_hash(prompt, config_hash, model)[:4]}"
+        return cls(name, prompt, config_hash, model, origin, created_at)
+
+    def to_json(self) -> str:
+        return _VERSION.dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "PromptVersion":
+        return _VERSION.validate_json(text)
+
+
+_VERSION = TypeAdapter(PromptVersion)
+_PROMPT = TypeAdapter(Prompt)
+
+
+def content_hash(prompt: Prompt, config_hash: str, model: str) -> str:
+    """SHA-256 over all that an answer can depend on."""
+    digest = hashlib.sha256(_PROMPT.dump_json(prompt))
+    digest.update(f"\0{config_hash}\0{model}".encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """`text` for a plain completion, to which a partial answer may be appended; `messages` for chat turns."""
+
+    text: str = ""
+    messages: tuple[Message, ...] = ()
+
+
+def render(prompt: Prompt, question: Question, values: Sequence[Value], codes: Sequence[str]) -> Rendered:
+    """`codes` stand for `question.labels`, in their order."""
+    cue = _cue(question, codes)
+    head = _head(prompt, question, codes)
+    shown = [pair for one in prompt.demonstrations if (pair := _demonstration(prompt, question, codes, one))]
+    task = _fence(values, fenced=prompt.fenced)
+    if prompt.style == "text":
+        blocks = [head, *(f"{body}\n{cue} {answer}" for body, answer in shown), f"{task}\n{cue}"]
+        return Rendered(text="\n\n".join(blocks))
+    turns = [Message("system", f"{head}\n\n{templates.ANSWER_WITH_A_CODE}")]
+    for body, answer in shown:
+        turns += [Message("user", f"{body}\n\n{cue}"), Message("assistant", answer)]
+    return Rendered(messages=(*turns, Message("user", f"{task}\n\n{cue}")))
+
+
+def _head(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
+    """Yes-or-no questions name their label after the task, so that all of a task's questions share this head."""
+    parts = [prompt.instruction.strip()]
+    if question.about is None:
+        parts.append(_legend(prompt, question, codes))
+    else:
+        meaning = prompt.definitions.get(question.about.value) or question.about.hint
+        if meaning:
+            parts.append(f"{question.about.text}: {meaning}")
+    if prompt.fenced and prompt.style == "chat":
+        parts.append(templates.TEXT_IS_DATA)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _legend(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
+    """One line of labels where they say all, else a line for each code."""
+    meanings = [prompt.definitions.get(label.value) or label.hint for label in question.labels]
+    spelled = all(code == label.text for code, label in zip(codes, question.labels, strict=True))
+    if spelled and not any(meanings):
+        return f"{question.control} is one of: {', '.join(codes)}"
+    lines = [_line(code, label, meaning) for code, label, meaning in zip(codes, question.labels, meanings, strict=True)]
+    return "\n".join([f"{question.control} is one of:", *lines])
+
+
+def _line(code: str, label: Label, meaning: str) -> str:
+    shown = code if code == label.text else f"{code}: {label.text}"
+    return f"{shown} ({meaning})" if meaning and code != label.text else f"{shown}: {meaning}" if meaning else shown
+
+
+def _cue(question: Question, codes: Sequence[str]) -> str:
+    if question.about is None:
+        return f"{question.control}:"
+    return f'{question.control}: does "{question.about.text}" apply? ({" or ".join(codes)}):'
+
+
+def _demonstration(
+    prompt: Prompt, question: Question, codes: Sequence[str], demonstration: Demonstration
+) -> tuple[str, str] | None:
+    """The fenced task and the code of its right answer; None where it answers another question."""
+    chosen = demonstration.labels.get(question.control)
+    if chosen is None:
+        return None
+    if question.about is not None:
+        answer = codes[0] if question.about.value in chosen else codes[1]
+    else:
+        right = (code for code, label in zip(codes, question.labels, strict=True) if label.value in chosen)
+        answer = next(right, "")
+    return (_fence(demonstration.values, fenced=prompt.fenced), answer) if answer else None
+
+
+def _fence(values: Sequence[Value], *, fenced: bool) -> str:
+    """Each field between `<name>` and `</name>`. Inside a text these tags lose their bracket, so that it cannot leave
+    its fence, nor open another field's."""
+    if not fenced:
+        return "\n".join(value.text for value in values)
+    tags = _tags(values)
+    bracket = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(map(re.escape, tags))})\b)", re.IGNORECASE)
+    return "\n".join(
+        f"<{tag}>\n{bracket.sub(OPEN, value.text)}\n</{tag}>" for tag, value in zip(tags, values, strict=True)
+    )
+
+
+def _tags(values: Sequence[Value]) -> list[str]:
+    """The fields' names as tags, numbered where they would be the same."""
+    tags: list[str] = []
+    for value in values:
+        tag = re.sub(r"\W+", "_", value.name).strip("_") or "text"
+        tags.append(tag if tag not in tags else f"{tag}_{len(tags) + 1}")
+    return tags

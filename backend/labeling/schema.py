@@ -1,0 +1,152 @@
+"""A labeling configuration becomes a labeling schema: the controls we label, the data fields they read."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from label_studio_sdk.label_interface import LabelInterface
+from lxml import etree
+
+from backend.labeling.controls import CONTROLS, Control
+from backend.labeling.errors import SchemaError, TaskError
+from backend.labeling.fields import TEXT_OBJECTS, DataField, Value
+
+
+@dataclass(frozen=True, slots=True)
+class LabelingSchema:
+    """`notes` name, one line each, what is left alone and why: controls and objects we do not label or read."""
+
+    controls: tuple[Control, ...]
+    fields: tuple[DataField, ...]
+    notes: tuple[str, ...]
+    config_hash: str
+
+    def values(self, data: Mapping[str, Any]) -> tuple[Value, ...]:
+        """The task's texts, in the configuration's order.
+
+        Fields that a control points at must be there (`TaskError`); the others are context and may be absent.
+        """
+        needed = {name for control in self.controls for name in control.to_names}
+        found = [self._value(field, data, needed=field.name in needed) for field in self.fields]
+        return tuple(value for value in found if value is not None)
+
+    @staticmethod
+    def _value(field: DataField, data: Mapping[str, Any], *, needed: bool) -> Value | None:
+        try:
+            return field.read(data)
+        except TaskError:
+            if needed:
+                raise
+            return None
+
+    def data_hash(self, data: Mapping[str, Any]) -> str:
+        """SHA-256 over what a prediction can depend on: the data fields and dynamic options, nothing else."""
+        keys = [field.key for field in self.fields]
+        keys += [control.options_key for control in self.controls if control.options_key]
+        used = {key: data.get(key) for key in keys}
+        return hashlib.sha256(json.dumps(used, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=256)
+def parse(config: str) -> LabelingSchema:
+    """Raises `SchemaError` for XML that cannot be read and for a configuration with no control that we label."""
+    tree = _tree(config)
+    canonical = etree.tostring(tree, encoding="unicode")
+    try:
+        interface = LabelInterface(canonical)
+    except Exception as error:
+        raise SchemaError(f"the labeling configuration cannot be read: {error}") from error
+    fields, notes = _fields(interface)
+    notes += _unnamed(tree)
+    controls = []
+    for tag in interface.controls:
+        reason = _reason_to_skip(tag, tree, fields)
+        if reason:
+            notes.append(f'{tag.tag} "{tag.name}" is left alone: {reason}')
+            continue
+        control, remarks = CONTROLS[tag.tag](tag)
+        notes += remarks + list(_duplicates(tree, tag.name))
+        if control.labels or control.options_key:
+            controls.append(control)
+    if not controls:
+        raise SchemaError("; ".join(["the labeling configuration has no control that Whetstone labels", *notes]))
+    return LabelingSchema(tuple(controls), tuple(fields.values()), tuple(notes), _hash(canonical))
+
+
+def _tree(config: str) -> etree._Element:
+    """Without a document type: Label Studio needs none, and its entities can grow without end."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
+    try:
+        tree = etree.fromstring(config.encode(), parser)
+    except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
+        raise SchemaError(f"the labeling configuration is not well-formed XML: {error}") from error
+    if tree.getroottree().docinfo.internalDTD is not None:
+        raise SchemaError("the labeling configuration has a DOCTYPE, which Label Studio does not know: leave it out")
+    return tree
+
+
+def _unnamed(tree: etree._Element) -> list[str]:
+    return [
+        f"{element.tag} is left alone: it has no {attribute}"
+        for tag in CONTROLS
+        for element in tree.iter(tag)
+        for attribute in ("name", "toName")
+        if not element.get(attribute)
+    ]
+
+
+def _fields(interface: LabelInterface) -> tuple[dict[str, DataField], list[str]]:
+    fields: dict[str, DataField] = {}
+    notes = []
+    for tag in interface.objects:
+        if tag.tag not in TEXT_OBJECTS:
+            notes.append(f'{tag.tag} "{tag.name}" is not read: only {", ".join(sorted(TEXT_OBJECTS))} are')
+        elif not str(tag.value).startswith("$"):
+            notes.append(f'{tag.tag} "{tag.name}" is not read: its value names no data field (no leading $)')
+        elif tag.attr.get("valueType") == "url" or tag.attr.get("valuetype") == "url":
+            notes.append(f'{tag.tag} "{tag.name}" is not read: it loads its text from an address')
+        else:
+            fields[tag.name] = DataField.of(tag)
+    return fields, notes
+
+
+def _reason_to_skip(tag: Any, tree: etree._Element, fields: Mapping[str, DataField]) -> str:
+    if tag.tag not in CONTROLS:
+        return f"controls of type {tag.tag} are not labelled yet"
+    if not any(name in fields for name in tag.to_name):
+        return f"it points at {', '.join(tag.to_name) or 'nothing'}, which is not text that can be read"
+    if tag.attr.get("perRegion") == "true":
+        return "it is answered once a region"
+    if tag.attr.get("allowNested") == "true" or _control(tree, tag.name).find(".//Choice//Choice") is not None:
+        return "its choices are nested"
+    if _is_conditional(tree, tag.name):
+        return "it is shown only when another control has a certain answer"
+    return ""
+
+
+def _is_conditional(tree: etree._Element, name: str) -> bool:
+    """Whether the control or a view around it has `visibleWhen`."""
+    control = _control(tree, name)
+    around: Iterator[etree._Element] = control.iterancestors()
+    return any(node.get("visibleWhen") for node in (control, *around))
+
+
+def _duplicates(tree: etree._Element, name: str) -> Iterator[str]:
+    control = _control(tree, name)
+    stored = Counter(choice.get("alias") or choice.get("value") for choice in control.iter("Choice"))
+    for value, times in stored.items():
+        if times > 1 and value:
+            yield f'{control.tag} "{name}" has the choice "{value}" {times} times: it counts as one'
+
+
+def _control(tree: etree._Element, name: str) -> etree._Element:
+    return next(element for element in tree.iter() if element.get("name") == name and element.get("toName"))
+
+
+def _hash(config: str) -> str:
+    """Over the canonical XML, so that white space between attributes does not begin a new lineage."""
+    return hashlib.sha256(etree.canonicalize(config, strip_text=True).encode()).hexdigest()[:12]

@@ -1,0 +1,82 @@
+"""An engine that waits where waiting helps: it obeys 429s, tries lost connections again, and keeps to a deadline."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from backend.labeling.engines.base import Capabilities, Completion, Engine, Request
+from backend.labeling.errors import EngineBusyError, EngineError, EngineUnreachableError
+from backend.limiter import Limiter
+
+_TRIES = 4
+_FIRST_PAUSE_S = 0.2
+# After so many calls in a row that no try saved, further ones get one try: a batch does not wait long for a dead LLM.
+_HOPELESS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment of the monotonic clock."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        return cls(time.monotonic() + seconds)
+
+    @property
+    def left_s(self) -> float:
+        return self.at - time.monotonic()
+
+
+@dataclass(slots=True)
+class PatientEngine:
+    """One batch's view of the engine. `durations_s` collects how long each successful call took."""
+
+    engine: Engine
+    limiter: Limiter
+    deadline: Deadline
+    sleep: Callable[[float], None] = time.sleep
+    durations_s: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    _failed_in_a_row: int = 0
+
+    @property
+    def model(self) -> str:
+        return self.engine.model
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.engine.capabilities
+
+    def complete(self, request: Request, *, timeout_s: float | None = None) -> Completion:
+        """Up to four tries inside the deadline; raises the last try's error."""
+        tries = 1 if self._failed_in_a_row >= _HOPELESS else _TRIES
+        for attempt in range(tries):
+            try:
+                return self._once(request, timeout_s)
+            except EngineError as error:
+                self.errors.append(type(error).__name__)
+                wait_s = self._wait_s(error, _FIRST_PAUSE_S * 2**attempt)
+                if attempt == tries - 1 or not error.retryable or wait_s >= self.deadline.left_s:
+                    self._failed_in_a_row += not isinstance(error, EngineBusyError)
+                    raise
+                self.sleep(wait_s)
+        raise AssertionError("unreachable")
+
+    def _once(self, request: Request, timeout_s: float | None) -> Completion:
+        """A call that began in time may end late: nobody waits for it any more, but its prediction is kept."""
+        if self.deadline.left_s <= 0:
+            raise EngineUnreachableError("the batch's time was up before this task's turn came")
+        began = time.perf_counter()
+        completion = self.engine.complete(request, timeout_s=timeout_s)
+        self.durations_s.append(time.perf_counter() - began)
+        self.limiter.ease()
+        self._failed_in_a_row = 0
+        return completion
+
+    def _wait_s(self, error: EngineError, pause_s: float) -> float:
+        if not isinstance(error, EngineBusyError):
+            return pause_s
+        self.limiter.backoff(error.retry_after_s)
+        return error.retry_after_s if error.retry_after_s is not None else pause_s

@@ -1,0 +1,218 @@
+"""What the HTTP routes and the worker do, without the web: projects, the active version, predictions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from backend.batch import Batch, BatchLabeler, Failure, Outcome
+from backend.counters import Counters
+from backend.dispatch import Dispatch
+from backend.engine import endpoint_key, make_engine, make_wire
+from backend.labeling import schema as schemas
+from backend.labeling import templates
+from backend.labeling.engines.base import Engine
+from backend.labeling.errors import StoreError
+from backend.labeling.fields import plain
+from backend.labeling.labeler import Labeler, Limits
+from backend.labeling.prompt import Prompt, PromptVersion, content_hash
+from backend.labeling.schema import LabelingSchema
+from backend.limiter import Limiter, Priority
+from backend.patience import Deadline
+from backend.redis_client import connect
+from backend.settings import Settings
+from backend.store import ProjectRecord, Store
+
+SEED = "seed"
+# Failures of one request that get a line each.
+_SHOWN = 20
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """A project's labeling at one moment: read once a request."""
+
+    version: PromptVersion
+    schema: LabelingSchema
+
+
+class Service:
+    """One a process; connects to nothing until used."""
+
+    def __init__(self, settings: Settings) -> None:
+        client = connect(settings.redis_address)
+        self.settings = settings
+        self.store = Store(client, max_predictions=settings.max_cached_predictions)
+        self.dispatch = Dispatch(client)
+        self.counters = Counters(client)
+        self.limiter = Limiter(client, name=endpoint_key(settings), most=settings.llm_concurrency)
+        self.wire = make_wire(settings)
+        self.engine: Engine = make_engine(settings, self.wire, self.store)
+        self.batches = BatchLabeler(
+            Labeler(self.engine, _limits(settings)),
+            self.store,
+            self.limiter,
+            self.counters,
+            threads=settings.llm_concurrency,
+        )
+
+    def see_project(
+        self, key: str, *, config: str, url: str | None = None, expert_instruction: str | None = None
+    ) -> None:
+        """Keeps what Label Studio told of a project; what it did not tell (None) stays. Written only when changed."""
+        known = self.store.project(key)
+        told = {"config": config, "label_studio_url": url, "expert_instruction": expert_instruction}
+        if known is None:
+            self.store.save_project(
+                ProjectRecord(key, int(key.partition(".")[0]), url or "", config, expert_instruction or "")
+            )
+            return
+        changes = {name: value for name, value in told.items() if value is not None and value != getattr(known, name)}
+        if changes:
+            self.store.update_project(key, **changes)
+
+    def current_after_seeing(
+        self, key: str, *, config: str, url: str | None = None, expert_instruction: str | None = None
+    ) -> Current:
+        """`see_project`, then `current`; with Redis away nothing is kept, and the last known version serves."""
+        try:
+            self.see_project(key, config=config, url=url, expert_instruction=expert_instruction)
+        except StoreError as error:
+            return self._last_known(key, schemas.parse(config), error)
+        return self.current(key, config)
+
+    def schema(self, config: str) -> LabelingSchema:
+        """Raises `SchemaError`."""
+        return schemas.parse(config)
+
+    def current(self, key: str, config: str) -> Current:
+        """The active version for this configuration. The first request of a project publishes its initial prompt; so
+        does one after the configuration, the model or, before anything was learned, the instruction changed.
+
+        With Redis away: what this process served last, else the initial prompt under the name it would have as the
+        first. Raises `SchemaError`.
+        """
+        schema = schemas.parse(config)
+        try:
+            return Current(self._published(key, schema), schema)
+        except StoreError as error:
+            return self._last_known(key, schema, error)
+
+    def _last_known(self, key: str, schema: LabelingSchema, error: StoreError) -> Current:
+        _log.warning("Redis is away: serving the last known version", project=key, reason=str(error))
+        last = self.store.last_active(key)
+        if last is None or last.config_hash != schema.config_hash:
+            last = self._seed(1, schema, expert_instruction="")
+        return Current(last, schema)
+
+    def _published(self, key: str, schema: LabelingSchema) -> PromptVersion:
+        active = self.store.active(key)
+        if active and active.config_hash == schema.config_hash and active.origin != SEED:
+            return active
+        record = self.store.project(key)
+        expert_instruction = record.expert_instruction if record else ""
+        fresh = self._seed(1, schema, expert_instruction=expert_instruction)
+        if active and _content(active) == _content(fresh):
+            return active
+        version = self._seed(self.store.next_number(key), schema, expert_instruction=expert_instruction)
+        if self.store.publish(key, version, active.name if active else None):
+            _log.info("initial prompt published", project=key, version=version.name, schema_notes=schema.notes)
+            if active:
+                self.label_open_tasks(key)
+        return self.store.active(key) or version  # remembered, in case Redis goes away
+
+    def _seed(self, number: int, schema: LabelingSchema, *, expert_instruction: str) -> PromptVersion:
+        """The setting, else the project's own instruction for annotators, else what the configuration says."""
+        instruction = (
+            self.settings.instruction or plain(expert_instruction).strip() or templates.initial_instruction(schema)
+        )
+        return PromptVersion.of(
+            number,
+            Prompt(instruction, style=self.settings.prompt_style),
+            config_hash=schema.config_hash,
+            model=self.settings.model_name,
+            origin=SEED,
+            created_at=datetime.now(UTC),
+        )
+
+    def label(
+        self,
+        key: str,
+        current: Current,
+        tasks: Sequence[Mapping[str, Any]],
+        *,
+        priority: Priority,
+        deadline_s: float,
+    ) -> list[Outcome]:
+        """`tasks` are tasks' data: nothing else of a task can reach a prompt."""
+        deadline = Deadline.after(deadline_s)
+        return self.batches.label(Batch(key, current.version, current.schema, tasks, priority, deadline))
+
+    def predict(self, key: str, config: str, tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Label Studio's tasks become its `results`: in order, `{}` for one that failed. Those that may succeed later
+        are queued and pushed into Label Studio when done."""
+        current = self.current(key, config)
+        data = [_data(task) for task in tasks]
+        outcomes = self.label(key, current, data, priority="live", deadline_s=self.settings.predict_deadline_s)
+        self._report(key, tasks, outcomes)
+        return [{} if isinstance(outcome, Failure) else outcome for outcome in outcomes]
+
+    def _report(self, key: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome]) -> None:
+        failed = {
+            task.get("id"): outcome
+            for task, outcome in zip(tasks, outcomes, strict=True)
+            if isinstance(outcome, Failure)
+        }
+        for task_id, failure in list(failed.items())[:_SHOWN]:
+            _log.warning("no prediction", project=key, task=task_id, reason=failure.reason, retry=failure.retryable)
+        if len(failed) > _SHOWN:
+            _log.warning("no prediction for more tasks", project=key, more=len(failed) - _SHOWN)
+        self.queue_tasks(key, [i for i, failure in failed.items() if failure.retryable and isinstance(i, int)])
+
+    def queue_tasks(self, key: str, task_ids: Sequence[int]) -> None:
+        """Without a key for Label Studio nothing could be pushed, so nothing is queued."""
+        if not task_ids:
+            return
+        if not self.settings.can_push:
+            _log.warning(
+                "tasks are not pre-annotated in the background: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY",
+                project=key,
+                tasks=len(task_ids),
+            )
+            return
+        try:
+            self.dispatch.label_tasks(key, task_ids, chunk=self.settings.chunk_tasks)
+        except StoreError as error:
+            _log.warning("tasks cannot be queued", project=key, tasks=len(task_ids), reason=str(error))
+
+    def label_open_tasks(self, key: str) -> None:
+        """Queues whatever lacks a prediction of the active version, where it could be pushed."""
+        if not self.settings.can_push:
+            return
+        try:
+            self.dispatch.label_project(key)
+        except StoreError as error:
+            _log.warning("the project's tasks cannot be queued", project=key, reason=str(error))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_task_tokens=settings.llm_max_task_tokens,
+        min_label_mass=settings.llm_min_label_mass,
+        votes=settings.llm_votes,
+        thinking_tokens=settings.llm_thinking_tokens,
+    )
+
+
+def _content(version: PromptVersion) -> str:
+    return content_hash(version.prompt, version.config_hash, version.model)
+
+
+def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without usable data the task fails by itself, for its missing fields."""
+    data = task.get("data")
+    return data if isinstance(data, Mapping) else {}

@@ -1,0 +1,255 @@
+"""What all processes share in Redis: projects, prompt versions, predictions, what endpoints can do, progress.
+
+Redis runs without eviction, so whatever grows is bounded here. A project's key is Label Studio's "id.created".
+"""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from redis import Redis
+
+from backend import scripts
+from backend.labeling.errors import StoreError
+from backend.labeling.prompt import PromptVersion
+from backend.redis_client import as_text, project_key, translated
+
+_PROJECTS = "whetstone:projects"
+_BY_AGE = "whetstone:predictions"
+_MOST_REMEMBERED = 1000
+_BULK_TTL_S = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRecord:
+    """All that is kept of a project: Label Studio's payloads hold tokens, which must not come here.
+
+    `backend_id` and `title` are of our row in Label Studio, as last set there.
+    """
+
+    key: str
+    numeric_id: int
+    label_studio_url: str
+    config: str
+    expert_instruction: str
+    backend_id: int | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    version: PromptVersion
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BulkProgress:
+    total: int
+    done: int
+    failed: int
+
+    @property
+    def finished(self) -> bool:
+        return self.done + self.failed >= self.total
+
+
+class Store:
+    """Each method is one round trip and raises `StoreError` only."""
+
+    def __init__(self, client: Redis, *, max_predictions: int) -> None:
+        self._client = client
+        self._max_predictions = max_predictions
+        self._last: dict[str, PromptVersion] = {}
+        self._lock = threading.Lock()
+        self._find_active = client.register_script(scripts.ACTIVE)
+        self._publish = client.register_script(scripts.PUBLISH)
+        self._update = client.register_script(scripts.UPDATE_PROJECT)
+        self._keep = client.register_script(scripts.KEEP_PREDICTIONS)
+        self._advance = client.register_script(scripts.ADVANCE_BULK)
+
+    @translated()
+    def ping(self) -> None:
+        """Raises `StoreError` when Redis does not answer."""
+        self._client.ping()
+
+    # -- projects
+
+    @translated()
+    def save_project(self, record: ProjectRecord) -> None:
+        with self._client.pipeline() as pipe:
+            pipe.hset(project_key(record.key, "record"), mapping=_encoded(asdict(record)))
+            pipe.sadd(_PROJECTS, record.key)
+            pipe.execute()
+
+    @translated()
+    def project(self, key: str) -> ProjectRecord | None:
+        return _decoded(self._client.hgetall(project_key(key, "record")))
+
+    @translated()
+    def projects(self) -> list[ProjectRecord]:
+        """Two round trips; sorted by key."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for key in sorted(self._client.smembers(_PROJECTS)):
+                pipe.hgetall(project_key(as_text(key), "record"))
+            return [record for record in map(_decoded, pipe.execute()) if record]
+
+    @translated()
+    def update_project(self, key: str, **changes: str | int | None) -> bool:
+        """False when the project is not known. Two processes that change different fields both succeed."""
+        unknown = changes.keys() - {field.name for field in fields(ProjectRecord)} | changes.keys() & {"key"}
+        if unknown:
+            raise TypeError(f"a project's record has no {sorted(unknown)} to change")
+        values = [part for pair in _encoded(changes).items() for part in pair]
+        return bool(self._update(keys=[project_key(key, "record")], args=values))
+
+    @translated()
+    def forget_project(self, key: str) -> None:
+        """Many round trips: all of its keys and predictions go."""
+        for found in self._client.scan_iter(match=project_key(key, "*"), count=1000):
+            self._client.unlink(found)
+        for member, _ in self._client.zscan_iter(_BY_AGE, match=f"{key}|*", count=1000):
+            self._client.zrem(_BY_AGE, member)
+        self._client.srem(_PROJECTS, key)
+        with self._lock:
+            self._last.pop(key, None)
+
+    # -- prompt versions
+
+    @translated()
+    def active(self, project: str) -> PromptVersion | None:
+        """The pointer is read each time; the version, which never changes, only when it is another than last time."""
+        last = self.last_active(project)
+        keys = [project_key(project, "active"), project_key(project, "versions")]
+        found = self._find_active(keys=keys, args=[last.name if last else ""])
+        if found is None:
+            return None
+        name, text = found
+        if text is None and last and last.name == as_text(name):
+            return last
+        if text is None:
+            raise StoreError(f"project {project}: version {as_text(name)} is active but not stored")
+        return self._remember(project, PromptVersion.from_json(text))
+
+    def last_active(self, project: str) -> PromptVersion | None:
+        """What this process saw last, without asking Redis: to go on with while it is down."""
+        return self._last.get(project)
+
+    @translated()
+    def publish(self, project: str, version: PromptVersion, expected: str | None) -> bool:
+        """Stores `version` and makes it the active one if the active one is still `expected` (None: there is none).
+
+        False when another was quicker, and then nothing is stored. Publishing the active version again is True.
+        """
+        keys = [project_key(project, "active"), project_key(project, "versions"), project_key(project, "published")]
+        outcome = self._publish(keys=keys, args=[version.name, version.to_json(), expected or ""])
+        if outcome < 0:
+            hint = "A version never changes: take the next number for the new content."
+            raise StoreError(f"project {project}: {version.name} is stored with other content", hint=hint)
+        return bool(outcome)
+
+    @translated()
+    def next_number(self, project: str) -> int:
+        """From 1; no two callers get the same."""
+        return int(self._client.incr(project_key(project, "number")))
+
+    @translated()
+    def version(self, project: str, name: str) -> PromptVersion | None:
+        text = self._client.hget(project_key(project, "versions"), name)
+        return PromptVersion.from_json(text) if text is not None else None
+
+    @translated()
+    def versions(self, project: str) -> list[Publication]:
+        """Latest published first."""
+        with self._client.pipeline() as pipe:
+            pipe.zrevrange(project_key(project, "published"), 0, -1, withscores=True)
+            pipe.hgetall(project_key(project, "versions"))
+            published, texts = pipe.execute()
+        return [
+            Publication(PromptVersion.from_json(texts[name]), datetime.fromtimestamp(at_ms / 1000, UTC))
+            for name, at_ms in published
+        ]
+
+    def _remember(self, project: str, version: PromptVersion) -> PromptVersion:
+        with self._lock:
+            self._last.pop(project, None)
+            self._last[project] = version
+            if len(self._last) > _MOST_REMEMBERED:
+                del self._last[next(iter(self._last))]
+        return version
+
+    # -- predictions
+
+    @translated()
+    def predictions(self, project: str, version_name: str, data_hashes: Sequence[str]) -> list[bytes | None]:
+        """In the order asked, None where none is kept."""
+        if not data_hashes:
+            return []
+        found: list[Any] = self._client.hmget(_predictions_key(project, version_name), list(data_hashes))
+        return found
+
+    @translated()
+    def keep_predictions(self, project: str, version_name: str, predictions: Mapping[str, bytes]) -> None:
+        """The oldest of all projects' predictions make room."""
+        if not predictions:
+            return
+        kept = [part for pair in predictions.items() for part in pair]
+        keys = [_predictions_key(project, version_name), _BY_AGE]
+        self._keep(keys=keys, args=[self._max_predictions, f"{project}|{version_name}|", *kept])
+
+    # -- what an endpoint can do
+
+    @translated()
+    def capabilities(self, endpoint_key: str) -> str | None:
+        text = self._client.get(_capabilities_key(endpoint_key))
+        return None if text is None else as_text(text)
+
+    @translated()
+    def keep_capabilities(self, endpoint_key: str, text: str, ttl_s: float) -> None:
+        self._client.set(_capabilities_key(endpoint_key), text, px=int(ttl_s * 1000))
+
+    # -- bulk labeling
+
+    @translated()
+    def begin_bulk(self, project: str, version: str, total: int, *, done: int = 0) -> None:
+        """`total` counts the `done` ones too, so that beginning again resumes. Forgotten a week after its last task."""
+        key = project_key(project, f"bulk:{version}")
+        with self._client.pipeline() as pipe:
+            pipe.hset(key, mapping={"total": total, "done": done, "failed": 0})
+            pipe.expire(key, _BULK_TTL_S)
+            pipe.execute()
+
+    @translated()
+    def advance_bulk(self, project: str, version: str, *, done: int = 0, failed: int = 0) -> BulkProgress | None:
+        """None when no bulk labeling is under way, and then nothing is counted."""
+        counts = self._advance(keys=[project_key(project, f"bulk:{version}")], args=[done, failed, _BULK_TTL_S])
+        return BulkProgress(*map(int, counts)) if counts else None
+
+    @translated()
+    def bulk(self, project: str, version: str) -> BulkProgress | None:
+        total, done, failed = self._client.hmget(project_key(project, f"bulk:{version}"), ["total", "done", "failed"])
+        return BulkProgress(int(total), int(done or 0), int(failed or 0)) if total is not None else None
+
+    @translated()
+    def end_bulk(self, project: str, version: str) -> None:
+        self._client.delete(project_key(project, f"bulk:{version}"))
+
+
+def _predictions_key(project: str, version_name: str) -> str:
+    return project_key(project, f"predictions:{version_name}")
+
+
+def _capabilities_key(endpoint_key: str) -> str:
+    return f"whetstone:capabilities:{endpoint_key}"
+
+
+def _encoded(values: Mapping[str, str | int | None]) -> dict[Any, str]:
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def _decoded(stored: Mapping[Any, bytes | str]) -> ProjectRecord | None:
+    if not stored:
+        return None
+    return ProjectRecord(**{as_text(name): json.loads(value) for name, value in stored.items()})

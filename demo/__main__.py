@@ -1,0 +1,170 @@
+"""`make demo`: a real Label Studio whose tasks an LLM labels, on this machine, with nothing else needed."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from backend import connection
+from backend.label_studio import LabelStudioClient
+from backend.labeling.errors import WhetstoneError
+from backend.settings import Settings, load
+from backend.stack import Stack
+from demo.display import Labelled, print_accuracy, print_tasks
+from demo.label_studio_environment import ROOT
+from demo.label_studio_server import LabelStudioServer
+from demo.projects import ReviewProject
+from demo.reviews import Review, reviews
+
+FOLDER = ROOT / ".demo"
+TITLE = "Amazon reviews"
+TASKS = 200
+LABEL_S = 1800.0
+_POLL_S = 0.5
+# The demo depends on nothing else that is set: its LLM is the local one, and costs nothing.
+_UNSET = ("OPENAI_", "LLM_", "LABEL_STUDIO_", "REDIS_URL", "INSTRUCTION", "BASIC_AUTH_", "WEBHOOK_SECRET", "PUBLIC_URL")
+
+
+class UnlabelledError(WhetstoneError):
+    hint = "The log .demo/whetstone.log says why; `make clean` and another `make demo` begin afresh."
+
+
+def main() -> None:
+    """Ends with exit code 0 once the tasks carry predictions if DEMO_EXIT=1, else runs until Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console()
+    try:
+        with ExitStack() as running:
+            _run(console, running)
+    except KeyboardInterrupt:
+        console.print("Stopped. Run it again: it starts in seconds.")
+    except WhetstoneError as error:
+        console.print(f"[red]error:[/red] {error}", f"[dim]hint:[/dim] {error.hint}", sep="\n")
+        sys.exit(error.exit_code)
+
+
+def _run(console: Console, running: ExitStack) -> None:
+    for name in [name for name in os.environ if name.startswith(_UNSET)]:
+        del os.environ[name]
+    with _step(console, "Label Studio") as tell:
+        label_studio = LabelStudioServer(FOLDER / "label-studio", port=_free_port(8080), on_progress=tell)
+        running.enter_context(label_studio)
+    settings = _settings(label_studio)
+    with _step(console, "Redis, the local LLM, the service and two workers") as tell:
+        log = running.enter_context((FOLDER / "whetstone.log").open("a"))
+        running.enter_context(Stack(settings, write=_to(log), on_progress=tell))
+    with _step(console, "A project, connected to its model"):
+        project = ReviewProject(label_studio.url, label_studio.token, TITLE)
+        version = _connect(project, settings)
+    rows, seconds = _labelled(console, project, version, reviews(TASKS))
+    print_tasks(console, rows)
+    print_accuracy(console, rows)
+    if seconds:
+        console.print(f"{len(rows)} tasks labelled in {seconds:.0f} s, {len(rows) / seconds:.1f} a second.")
+    _invite(console, label_studio, project)
+
+
+def _settings(label_studio: LabelStudioServer) -> Settings:
+    """For this process and those it starts."""
+    os.environ |= {
+        "LABEL_STUDIO_URL": label_studio.url,
+        "LABEL_STUDIO_API_KEY": label_studio.token,
+        "WHETSTONE_HOME": str(FOLDER / "whetstone"),
+        "PORT": str(_free_port(9090)),
+        "LOCAL_LLM_PORT": str(_free_port(9091)),
+        "LOG_LEVEL": "WARNING",
+    }
+    return load()
+
+
+def _to(log: TextIO) -> Callable[[str, str], None]:
+    """The children's lines go to a file: the screen is the demo's."""
+    return lambda name, line: print(f"{name:<15} {line}", file=log, flush=True)
+
+
+def _connect(project: ReviewProject, settings: Settings) -> str:
+    """The active prompt version."""
+    client = LabelStudioClient(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
+    known = client.project(project.id)
+    version = connection.active_version(settings.backend_url, known, label_studio_url=client.url, auth=None)
+    report = connection.connect(client, known, backend_url=settings.backend_url, version=version)
+    failed = [f"{step.name}: {step.detail}" for step in report.steps if step.state == "failed"]
+    if failed:
+        raise UnlabelledError("; ".join(failed))
+    return version
+
+
+def _labelled(
+    console: Console, project: ReviewProject, version: str, data: list[Review]
+) -> tuple[list[Labelled], float]:
+    """Imports what is missing, as a person would, and waits for the worker. Seconds are 0 when nothing was left."""
+    began = time.monotonic()
+    ids = project.import_reviews(data)
+    humans = {ids[review.id]: review for review in data}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    waited = False
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(f"Labelling with {version}", total=len(humans))
+        while True:
+            found = {p.task: p for p in project.predictions(version) if p.task in humans}
+            bar.update(task, completed=len(found))
+            if len(found) == len(humans):
+                break
+            if time.monotonic() - began > LABEL_S:
+                raise UnlabelledError(f"{len(humans) - len(found)} tasks have no prediction after {LABEL_S:.0f} s")
+            waited = True
+            time.sleep(_POLL_S)
+    rows = [Labelled(i, humans[i].text, p.label, humans[i].label, p.score) for i, p in found.items()]
+    return rows, time.monotonic() - began if waited else 0.0
+
+
+def _invite(console: Console, label_studio: LabelStudioServer, project: ReviewProject) -> None:
+    console.print(
+        f"\nLook around: [bold]{label_studio.url}/projects/{project.id}/data[/bold]",
+        f"Login: [bold]{label_studio.login}[/bold]  password: [bold]{label_studio.password}[/bold]",
+        "The tab Least certain first shows what to label first. Import more tasks and they are labelled too.",
+        sep="\n",
+    )
+    if os.environ.get("DEMO_EXIT") == "1":
+        return
+    console.print("Ctrl-C ends it.")
+    threading.Event().wait()
+
+
+@contextmanager
+def _step(console: Console, name: str) -> Iterator[Callable[[str], None]]:
+    """A line with a spinner while it lasts, and how long it took."""
+    began = time.monotonic()
+    with console.status(f"{name} …") as status:
+        yield lambda text: status.update(f"{name}: {text}")
+    console.print(f"[green]✓[/green] {name} [dim]({time.monotonic() - began:.0f} s)[/dim]")
+
+
+def _free_port(wanted: int) -> int:
+    """The port wanted, else any that is free."""
+    for port in (wanted, 0):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(listener.getsockname()[1])
+    raise UnlabelledError("no port is free")
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The service over Flask's client or a real gunicorn, the worker in this process, with real Redis behind both."""
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from redis import Redis
+from rq import Queue, SimpleWorker
+from rq.job import Job
+from rq.registry import ScheduledJobRegistry
+from rq.serializers import JSONSerializer
+
+from backend.app import create_app
+from backend.dispatch import LABEL, QUEUES
+from backend.service import Service
+from backend.settings import Settings
+from tests.flows.label_studio_stub import KEY, LabelStudioStub
+from tests.flows.payloads import PROJECT
+from tests.redis_server import RedisServer
+from tests.scripted_llm import ScriptedLLM
+
+Web = Callable[..., FlaskClient]
+Logs = Callable[[], list[dict[str, Any]]]
+
+LIMIT_S = 60.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The HTTP clients of a service live as long as its process; here every test makes some and drops them."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _dropped_clients() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def configured(redis_url: str, scripted_llm: ScriptedLLM) -> Callable[..., Settings]:
+    """Settings that point at the test's Redis and LLM; arguments change them."""
+    base = {"redis_url": redis_url, "openai_base_url": scripted_llm.base_url, "log_format": "json"}
+    return lambda **changes: Settings(**(base | changes))
+
+
+class _Recorder(logging.Handler):
+    """Keeps what is logged, as it would be written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()}
+        self.lines.append({"level": record.levelname.lower(), **line})
+
+
+@pytest.fixture
+def recorder() -> Iterator[_Recorder]:
+    recorder = _Recorder()
+    yield recorder
+    logging.getLogger().removeHandler(recorder)
+
+
+@pytest.fixture
+def web(configured: Callable[..., Settings], recorder: _Recorder) -> Web:
+    """Makes a client of the service with settings changed as asked."""
+
+    def make(**changes: Any) -> FlaskClient:
+        client = create_app(configured(**changes)).test_client()
+        root = logging.getLogger()
+        for handler in [handler for handler in root.handlers if type(handler) is logging.StreamHandler]:
+            root.removeHandler(handler)  # pytest has another stderr by the time it would be written to
+        root.addHandler(recorder)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def logged(recorder: _Recorder) -> Logs:
+    """The log's lines since it was last asked for."""
+
+    def read() -> list[dict[str, Any]]:
+        lines, recorder.lines = recorder.lines, []
+        return lines
+
+    return read
+
+
+@pytest.fixture
+def label_studio() -> Iterator[LabelStudioStub]:
+    with LabelStudioStub() as stub:
+        yield stub
+
+
+@pytest.fixture
+def pushes(label_studio: LabelStudioStub) -> dict[str, str]:
+    """The settings with which predictions can be pushed."""
+    return {"label_studio_url": label_studio.url, "label_studio_api_key": KEY}
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """One that may be stopped."""
+    with RedisServer() as server:
+        yield server
+
+
+def until(claim: Callable[[], object]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not claim():
+        assert time.monotonic() < deadline, "did not come true"
+        threading.Event().wait(0.01)
+
+
+def service_of(client: FlaskClient) -> Service:
+    service: Service = client.application.extensions["whetstone"]
+    return service
+
+
+def queued(redis_client: Redis) -> list[tuple[str, list[Any]]]:
+    """The function's name and the arguments of each job that waits."""
+    ids = [job_id.decode() for job_id in redis_client.lrange(f"rq:queue:{LABEL}", 0, -1)]
+    jobs = Job.fetch_many(ids, connection=redis_client, serializer=JSONSerializer)
+    return [(job.func_name.rpartition(".")[2], list(job.args)) for job in jobs if job]
+
+
+def queued_tasks(redis_client: Redis, project: str = PROJECT) -> list[int]:
+    """Ids of the tasks in chunks that wait."""
+    chunks = [args for name, args in queued(redis_client) if name == "label_chunk"]
+    return [task_id for key, ids in chunks if key == project for task_id in ids]
+
+
+def work(redis_client: Redis, *, jobs: int | None = None) -> None:
+    """A worker in this process, until nothing waits or so many jobs are done."""
+    worker = SimpleWorker(list(QUEUES), connection=redis_client, serializer=JSONSerializer)
+    worker.work(burst=True, max_jobs=jobs, logging_level="WARNING")
+
+
+def retry_now(redis_client: Redis) -> int:
+    """The time of all scheduled retries has come; how many there were."""
+    queue = Queue(LABEL, connection=redis_client, serializer=JSONSerializer)
+    registry = ScheduledJobRegistry(queue=queue)
+    ids = registry.get_job_ids()
+    for job in Job.fetch_many(ids, connection=redis_client, serializer=JSONSerializer):
+        assert job is not None
+        registry.remove(job)
+        queue.enqueue_job(job)
+    return len(ids)

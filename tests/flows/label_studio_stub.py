@@ -1,0 +1,191 @@
+"""Label Studio's API as far as the client calls it, in memory: what it stores, and what it silently drops."""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from label_studio_sdk.label_interface import LabelInterface
+
+from tests.flows.payloads import CONFIG, Json
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+CREATED_AT = "2026-11-22T11:19:44.371321Z"  # of project 1.1795346384
+
+
+@dataclass(slots=True)
+class RefusedError(Exception):
+    status: int
+    detail: str = ""
+
+
+@dataclass
+class LabelStudioStub:
+    """Serves inside `with`. `strict` refuses a whole import for one bad prediction instead of dropping that one.
+    `outages` are the next answers' statuses, 200 for a good one. `config_for_import`, when set, is what predictions are
+    validated against. `loses_answer_of_import` carries imports out and answers 504. `calls` are method and path of all
+    requests."""
+
+    config: str = CONFIG
+    tasks: dict[int, Json] = field(default_factory=dict)
+    predictions: dict[int, list[Json]] = field(default_factory=dict)
+    backend_url: str = "http://localhost:9090"
+    title: str = "LLM labeler"
+    model_version: str = "LLM labeler"
+    expert_instruction: str = ""
+    connected: bool = True
+    strict: bool = False
+    config_for_import: str = ""
+    loses_answer_of_import: bool = False
+    outages: list[int] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def add(self, *rows: Json) -> None:
+        self.tasks.update({row["id"]: row["data"] for row in rows})
+
+    def versions(self, task_id: int) -> list[str]:
+        return [prediction["model_version"] for prediction in self.predictions.get(task_id, [])]
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: Any) -> tuple[int, Any]:
+        parts = urlsplit(target)
+        with self._lock:
+            self.calls.append(f"{method} {parts.path}")
+            self.tokens.add(headers.get("Authorization", ""))
+            try:
+                if headers.get("Authorization") != f"Token {KEY}":
+                    raise RefusedError(401, "Invalid token.")
+                if self.outages and (status := self.outages.pop(0)) != 200:
+                    raise RefusedError(status, "scripted")
+                return self._respond(f"{method} {parts.path}", parse_qs(parts.query), body)
+            except RefusedError as refusal:
+                return refusal.status, {"detail": refusal.detail}
+
+    def _respond(self, call: str, query: Mapping[str, list[str]], body: Any) -> tuple[int, Any]:
+        match call:
+            case "GET /api/projects/1/":
+                return 200, self._project()
+            case "GET /api/tasks/":
+                return 200, self._page(query)
+            case "POST /api/projects/1/import/predictions":
+                return 201, self._import(body)
+            case "GET /api/ml/":
+                return 200, [self._backend()] if self.connected else []
+            case "PATCH /api/ml/1":
+                return 200, self._rename(body)
+        raise RefusedError(404, "Not found.")
+
+    def _project(self) -> Json:
+        return {
+            "id": 1,
+            "created_at": CREATED_AT,
+            "title": "Kettles",
+            "label_config": self.config,
+            "expert_instruction": self.expert_instruction,
+            "model_version": self.model_version,
+            "task_number": len(self.tasks),
+            "show_collab_predictions": True,
+        }
+
+    def _page(self, query: Mapping[str, list[str]]) -> Json:
+        filters = json.loads(query["query"][0])["filters"]["items"]
+        found = [task_id for task_id in sorted(self.tasks) if all(self._passes(task_id, each) for each in filters)]
+        page = found[: int(query["page_size"][0])]
+        return {"total": len(found), "tasks": [self._row(task_id) for task_id in page]}
+
+    def _passes(self, task_id: int, each: Json) -> bool:
+        match each["filter"], each["operator"]:
+            case "filter:tasks:id", "greater":
+                return task_id > int(each["value"])
+            case "filter:tasks:id", "in_list":
+                return task_id in each["value"]
+            case "filter:tasks:predictions_model_versions", "not_contains":
+                return not set(self.versions(task_id)) & set(each["value"])
+        raise RefusedError(400, f"unknown filter {each}")
+
+    def _row(self, task_id: int) -> Json:
+        versions = ",".join(self.versions(task_id))
+        return {
+            "id": task_id,
+            "data": self.tasks[task_id],
+            "is_labeled": False,
+            "predictions_model_versions": versions,
+        }
+
+    def _import(self, rows: list[Json]) -> Json:
+        unknown = [row["task"] for row in rows if row["task"] not in self.tasks]
+        if unknown:
+            raise RefusedError(400, f"unknown tasks {unknown}")
+        interface = LabelInterface(self.config_for_import or self.config)
+        valid = [row for row in rows if not interface.validate_prediction(dict(row), return_errors=True)]
+        if self.strict and len(valid) < len(rows):
+            raise RefusedError(400, "Validation error")
+        for row in valid:
+            self.predictions.setdefault(row["task"], []).append({"model_version": "undefined", **row})
+        if self.loses_answer_of_import:
+            raise RefusedError(504)
+        return {"created": len(valid)}
+
+    def _backend(self) -> Json:
+        return {
+            "id": 1,
+            "project": 1,
+            "url": self.backend_url,
+            "title": self.title,
+            "state": "CO",
+            "error_message": None,
+        }
+
+    def _rename(self, body: Json) -> Json:
+        """Without both, the real one fails."""
+        if not {"url", "project"} <= body.keys():
+            raise RefusedError(500)
+        if self.model_version == self.title:
+            self.model_version = body["title"]
+        self.title = body["title"]
+        return self._backend()
+
+    def __enter__(self) -> Self:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _handler(stub: LabelStudioStub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length) or b"null")
+            status, answer = stub.answer(self.command, self.path, dict(self.headers), body)
+            content = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - http.server's names
+
+        def log_message(self, *line: Any) -> None:
+            """Quiet."""
+
+    return Handler

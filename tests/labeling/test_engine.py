@@ -1,0 +1,102 @@
+from contextlib import closing
+from threading import Barrier, Thread
+
+import pytest
+
+from backend.labeling.engines.base import Capabilities, Message, Request, Usage
+from backend.labeling.engines.openai import Memory, OpenAIEngine
+from backend.labeling.engines.wire import Wire
+from backend.labeling.errors import EngineError, EngineRefusedError, EngineUnreachableError
+from tests.labeling.building import LOCAL
+from tests.scripted_llm import Fault, ScriptedLLM
+
+CHAT = Request(messages=(Message("user", "love it\n\nlabel:"),), top_logprobs=3)
+
+
+def test_a_chat_and_a_text_are_completed_with_alternatives() -> None:
+    with ScriptedLLM() as llm, closing(Wire(llm.base_url, "", timeout_s=30)) as wire:
+        engine = OpenAIEngine(wire, "scripted-1")
+        for request in (CHAT, Request(text="love it\n\nlabel:", top_logprobs=3)):
+            completion = engine.complete(request)
+            assert completion.text.strip() == "positive"
+            assert len(completion.alternatives[0]) == 3
+            assert completion.usage.prompt_tokens > 0
+
+
+def test_without_a_model_the_first_that_is_listed_is_asked() -> None:
+    with (
+        ScriptedLLM(models=("first", "second"), dialect="openai") as llm,
+        closing(Wire(llm.base_url, "", timeout_s=30)) as wire,
+    ):
+        engine = OpenAIEngine(wire)
+        assert engine.model == "first"
+        assert engine.complete(CHAT).text
+        assert llm.requests[-1].body["model"] == "first"
+
+
+def test_an_endpoint_without_models_says_what_to_set() -> None:
+    with ScriptedLLM(models=()) as llm, closing(Wire(llm.base_url, "", timeout_s=30)) as wire:
+        with pytest.raises(EngineRefusedError, match="lists no model") as raised:
+            _ = OpenAIEngine(wire).model
+        assert "LLM_MODEL" in raised.value.hint
+
+
+def test_what_was_found_is_saved_and_not_asked_again() -> None:
+    saved: list[Capabilities] = []
+    with ScriptedLLM() as llm, closing(Wire(llm.base_url, "", timeout_s=30)) as wire:
+        engine = OpenAIEngine(wire, "scripted-1", Memory(save=saved.append))
+        assert engine.capabilities.text_logprobs == 200
+        calls = llm.calls
+        assert engine.capabilities == saved[0]
+        assert llm.calls == calls
+
+
+def test_what_another_process_found_is_taken_over_without_a_call() -> None:
+    with ScriptedLLM() as llm, closing(Wire(llm.base_url, "", timeout_s=30)) as wire:
+        assert OpenAIEngine(wire, "scripted-1", Memory(load=lambda: LOCAL)).capabilities == LOCAL
+        assert llm.requests == []
+
+
+def test_threads_that_need_the_capabilities_at_once_probe_once() -> None:
+    saved: list[Capabilities] = []
+    with ScriptedLLM() as llm, closing(Wire(llm.base_url, "", timeout_s=30)) as wire:
+        engine = OpenAIEngine(wire, "scripted-1", Memory(save=saved.append))
+        together = Barrier(8)
+
+        def use() -> None:
+            together.wait()
+            _ = engine.capabilities
+
+        threads = [Thread(target=use) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(saved) == 1
+
+
+def test_a_probe_that_failed_is_tried_again_by_the_next_call() -> None:
+    with ScriptedLLM() as llm:
+        address = llm.base_url
+    with closing(Wire(address, "", timeout_s=30)) as wire:
+        engine = OpenAIEngine(wire, "scripted-1")
+        with pytest.raises(EngineUnreachableError):
+            _ = engine.capabilities
+        llm.start()
+        try:
+            assert engine.capabilities.continues
+        finally:
+            llm.stop()
+
+
+@pytest.mark.parametrize("spoil", ["html", "truncated", "nan", "empty_choices", "drop"])
+def test_a_spoiled_answer_raises_the_engines_errors_only(spoil: str) -> None:
+    fault = Fault(spoil=spoil)  # type: ignore[arg-type]
+    with ScriptedLLM(faults=[fault]) as llm, closing(Wire(llm.base_url, "", timeout_s=30)) as wire:
+        engine = OpenAIEngine(wire, "scripted-1", Memory(load=lambda: LOCAL))
+        with pytest.raises(EngineError):
+            engine.complete(CHAT)
+
+
+def test_usages_add_up() -> None:
+    assert Usage(1, 2, 3) + Usage(10, 20, 30) == Usage(11, 22, 33)

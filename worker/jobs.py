@@ -1,0 +1,97 @@
+"""The jobs that RQ runs, each in a process of its own. Arguments and results are JSON."""
+
+from functools import lru_cache
+
+import structlog
+from rq import get_current_job
+
+from backend import pushing, settings
+from backend.labeling.errors import EngineUnreachableError
+from backend.service import Service
+from backend.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+def label_project(project: str) -> int:
+    """Splits what lacks a prediction of the active version into chunks for all workers; returns how many tasks."""
+    service = _service()
+    seen = service.dispatch.revision(project, "label_project")
+    client = pushing.make_client(service.settings)
+    to = pushing.target(service, client, _id(project), key=project)
+    ids = pushing.lacking(client, to)
+    if ids:
+        service.store.begin_bulk(project, to.current.version.name, len(ids))
+        service.dispatch.label_tasks(project, ids, chunk=service.settings.chunk_tasks)
+    else:
+        pushing.settle_title(service, client, to)
+    service.dispatch.settle(project, "label_project", seen)
+    return len(ids)
+
+
+def label_chunk(project: str, task_ids: list[int]) -> dict[str, int]:
+    """Labels and pushes; raises when some must wait, so that RQ tries them again later."""
+    service = _service()
+    service.dispatch.taken(project, task_ids)
+    try:
+        client = pushing.make_client(service.settings)
+        to = pushing.target(service, client, _id(project), key=project)
+        outcome = pushing.push(service, client, to, task_ids)
+    except Exception:
+        _count_lost(service, project, len(task_ids))
+        raise
+    done = len(task_ids) - outcome.failed - len(outcome.waiting)
+    lost = len(outcome.waiting) if _is_last_try() else 0
+    _count(service, project, to.current.version.name, done=done, failed=outcome.failed + lost)
+    if done:
+        pushing.settle_title(service, client, to)
+    if outcome.waiting:
+        raise EngineUnreachableError(f"{len(outcome.waiting)} tasks have no prediction yet: {outcome.reason}")
+    return {"pushed": outcome.pushed, "failed": outcome.failed}
+
+
+def _count_lost(service: Service, project: str, asked: int) -> None:
+    """The chunk failed as a whole: after its last try all that no earlier one pushed has failed."""
+    active = service.store.active(project)
+    if active and _is_last_try():
+        done, _ = _counted(active.name)
+        _count(service, project, active.name, done=done, failed=asked - done)
+
+
+def _count(service: Service, project: str, version: str, *, done: int, failed: int) -> None:
+    """`done` and `failed` are of the whole chunk: what an earlier try counted is not counted again. A task that needed
+    no prediction is done."""
+    done_before, failed_before = _counted(version)
+    progress = service.store.advance_bulk(project, version, done=done - done_before, failed=failed - failed_before)
+    if progress and progress.finished:
+        _log.info("bulk labeling finished", project=project, version=version, failed=progress.failed)
+    job = get_current_job()
+    if job:
+        job.meta["counted"] = [version, done, failed]
+        job.save_meta()  # type: ignore[no-untyped-call] # rq leaves it untyped
+
+
+def _counted(version: str) -> tuple[int, int]:
+    """Done and failed in this job's earlier tries."""
+    job = get_current_job()
+    counted_for, done, failed = (job.meta.get("counted") if job else None) or ("", 0, 0)
+    return (done, failed) if counted_for == version else (0, 0)
+
+
+def _is_last_try() -> bool:
+    job = get_current_job()
+    return job is None or not job.retries_left
+
+
+def _service() -> Service:
+    """One a process: RQ forks before it runs a job, so no thread or connection crosses."""
+    return _service_of(settings.load())
+
+
+@lru_cache(maxsize=1)
+def _service_of(configured: Settings) -> Service:
+    return Service(configured)
+
+
+def _id(project: str) -> int:
+    return int(project.partition(".")[0])
