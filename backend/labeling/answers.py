@@ -27,6 +27,11 @@ class Question:
     labels: tuple[Label, ...]
     about: Label | None = None
 
+    @property
+    def key(self) -> str:
+        """Names the question among a schema's: the control, and the label that it asks for."""
+        return f"{self.control}: {self.about.value}" if self.about else self.control
+
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
@@ -60,6 +65,19 @@ class Distribution:
 
     def probability(self, label: str) -> float:
         return self.probabilities[self.labels.index(label)]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAnswers:
+    """What the LLM said of one task, before any calibration: `distributions` by `Question.key`, in the order asked.
+
+    `cut` says that a text was too long and entered the prompt in part.
+    """
+
+    distributions: Mapping[str, Distribution]
+    cut: bool = False
+    usage: Usage = field(default_factory=Usage)
+    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)

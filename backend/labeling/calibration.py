@@ -5,28 +5,33 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from backend.labeling.answers import Distribution
+
+LEAST = 1e-12  # what a probability of 0 counts as
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """log p'(y) = (log p(y) - bias[y]) / temperature + const, each question's labels renormalised.
+    """log p'(y) = (log p(y) - bias[question][y]) / temperature + const, each question's labels renormalised.
 
-    `bias` in nats a label (Batch Calibration, arXiv 2309.17249, strength already multiplied in); a label without one
-    has 0. The identity (no bias, temperature 1) is an uncalibrated score.
+    `bias` in nats, by `Question.key` and label (Batch Calibration, arXiv 2309.17249, strength already multiplied in);
+    a label without one has 0. The identity (no bias, temperature 1) is an uncalibrated score. `fitted_on` is how many
+    labels it was fitted on.
     """
 
-    bias: Mapping[str, float] | None = None
+    bias: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     temperature: float = 1.0
+    fitted_on: int = 0
 
-    def apply(self, distribution: Distribution) -> Distribution:
-        if not self.bias and self.temperature == 1:
+    def apply(self, question: str, distribution: Distribution) -> Distribution:
+        """`question` is the key of the one that `distribution` answers."""
+        bias = self.bias.get(question, {})
+        if not bias and self.temperature == 1:
             return distribution
-        bias = self.bias or {}
         logits = [
-            (math.log(max(p, 1e-12)) - bias.get(label, 0.0)) / self.temperature
+            (math.log(max(p, LEAST)) - bias.get(label, 0.0)) / self.temperature
             for label, p in zip(distribution.labels, distribution.probabilities, strict=True)
         ]
         return replace(distribution, probabilities=softmax(logits))

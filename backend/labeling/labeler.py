@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backend.labeling import fields, grammar, verbalizer
-from backend.labeling.answers import ControlPrediction, Distribution, Label, Question, TaskPrediction
+from backend.labeling.answers import ControlPrediction, Distribution, Label, Question, TaskAnswers, TaskPrediction
 from backend.labeling.engines.base import Completion, Engine, Request, Token, Usage
 from backend.labeling.errors import AnswerError
 from backend.labeling.fields import Value
@@ -51,23 +51,29 @@ class Labeler:
     def label(self, version: PromptVersion, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskPrediction:
         """Raises `TaskError` for data that cannot be labelled, `AnswerError` for an answer outside the label set, and
         the engine's errors."""
-        values, cut = self._values(schema, data)
-        tally = _Tally()
-        answered = []
-        for control in schema.controls:
-            questions = control.questions(data)
-            answers = [self._distribution(version.prompt, question, values, tally) for question in questions]
-            answered.append((control, control.read(questions, answers)))
+        answers = self.ask(version.prompt, schema, data)
+        answered = list(zip(schema.controls, predict(version.prompt, schema, data, answers), strict=True))
         data_hash = schema.data_hash(data)
-        items = [_item(control.to_result(answer), answer, version, data_hash, cut=cut) for control, answer in answered]
+        items = [
+            _item(control.to_result(answer), answer, version, data_hash, cut=answers.cut)
+            for control, answer in answered
+        ]
         return TaskPrediction(
             result=tuple(item for item in items if item),
             score=math.prod(answer.score for _, answer in answered),
             version=version.name,
-            cut=cut,
-            usage=tally.usage,
-            calls=tally.calls,
+            cut=answers.cut,
+            usage=answers.usage,
+            calls=answers.calls,
         )
+
+    def ask(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
+        """What the LLM says, uncalibrated: nothing here depends on `prompt.calibration`. Raises as `label` does."""
+        values, cut = self._values(schema, data)
+        tally = _Tally()
+        questions = [question for control in schema.controls for question in control.questions(data)]
+        found = {question.key: self._distribution(prompt, question, values, tally) for question in questions}
+        return TaskAnswers(found, cut, tally.usage, tally.calls)
 
     def _values(self, schema: LabelingSchema, data: Mapping[str, Any]) -> tuple[tuple[Value, ...], bool]:
         """Long texts share the token budget evenly."""
@@ -83,7 +89,7 @@ class Labeler:
                 f'the labels of "{question.control}" hold {found.label_mass:.2%} of the probability, less than '
                 f"LLM_MIN_LABEL_MASS ({self.limits.min_label_mass:.2%}): the model answers something else"
             )
-        return prompt.calibration.apply(found)
+        return found
 
     def _uncalibrated(self, prompt: Prompt, question: Question, values: Sequence[Value], tally: _Tally) -> Distribution:
         if len(question.labels) == 1:
@@ -186,6 +192,18 @@ class Labeler:
         tally.usage += completion.usage
         tally.calls += 1
         return completion
+
+
+def predict(
+    prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any], answers: TaskAnswers
+) -> tuple[ControlPrediction, ...]:
+    """The answers calibrated and read, one prediction a control, in the schema's order."""
+    predictions = []
+    for control in schema.controls:
+        questions = control.questions(data)
+        found = [prompt.calibration.apply(each.key, answers.distributions[each.key]) for each in questions]
+        predictions.append(control.read(questions, found))
+    return tuple(predictions)
 
 
 def _continued(text: str, prefix: str) -> str:

@@ -32,10 +32,12 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is optimized. `definitions` maps a label's value to its meaning and goes before the configuration's hint."""
+    """What is optimized. `definitions` maps a label's value to its meaning and goes before the configuration's hint;
+    `rules` are for doubtful cases, one line each."""
 
     instruction: str
     definitions: dict[str, str] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
     demonstrations: tuple[Demonstration, ...] = ()
     style: Style = "chat"
     codes: CodeKind = "auto"
@@ -114,6 +116,8 @@ def _head(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
         meaning = prompt.definitions.get(question.about.value) or question.about.hint
         if meaning:
             parts.append(f"{question.about.text}: {meaning}")
+    if prompt.rules:
+        parts.append("\n".join(f"- {rule}" for rule in prompt.rules))
     if prompt.fenced and prompt.style == "chat":
         parts.append(templates.TEXT_IS_DATA)
     return "\n\n".join(part for part in parts if part)

@@ -103,7 +103,9 @@ def test_no_label_of_multiple_choice_is_an_empty_result(llm: ScriptedLLM, local:
 
 def test_a_calibration_is_applied_to_what_is_read(llm: ScriptedLLM, local: OpenAIEngine) -> None:
     says(llm, {"positive": 0.8, "negative": 0.2})
-    made = label(local, choices("positive", "negative"), LIKED, calibration=Calibration(bias={"positive": 2.0}))
+    made = label(
+        local, choices("positive", "negative"), LIKED, calibration=Calibration(bias={"sentiment": {"positive": 2.0}})
+    )
     # Odds 4 divided by e^2 = .54
     assert chosen(made) == ["negative"]
     assert made.score == pytest.approx(1 / (1 + 4 / math.e**2), abs=0.01)

@@ -58,7 +58,9 @@ def test_groups_are_calibrated_once_and_by_label(llm: ScriptedLLM, hosted: OpenA
     labels = [str(i) for i in range(40)]
     llm.script = Script(answer=lambda prompt: letter_of(prompt, "7"), off_label=0)
     plain = label(hosted, choices(*labels), LIKED, codes="letters")
-    biased = label(hosted, choices(*labels), LIKED, codes="letters", calibration=Calibration(bias={"7": 1.0}))
+    biased = label(
+        hosted, choices(*labels), LIKED, codes="letters", calibration=Calibration(bias={"sentiment": {"7": 1.0}})
+    )
     before, after = (details(made)["probabilities"]["7"] for made in (plain, biased))
     # A bias of one nat divides the odds by e.
     assert after / (1 - after) == pytest.approx(before / (1 - before) / math.e, rel=1e-3)

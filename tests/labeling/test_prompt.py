@@ -42,7 +42,7 @@ def task_part(text: str, **prompt: Any) -> str:
 @pytest.mark.parametrize("style", ["text", "chat"])
 @pytest.mark.parametrize("demonstrations", [(), (SHOWN, SHOWN)])
 def test_two_tasks_share_all_that_stands_before_the_task(style: Any, demonstrations: tuple[Demonstration, ...]) -> None:
-    prompt = Prompt("Instruction.", {"neg": "unhappy"}, demonstrations, style)
+    prompt = Prompt("Instruction.", {"neg": "unhappy"}, ("Doubt.",), demonstrations, style)
     one, other = (whole(render(prompt, QUESTION, (Value("text", text),), WORDS)) for text in ("apple", "zebra"))
     shared = beginning(one, other)
     assert shared.endswith("<text>\n")
@@ -192,13 +192,15 @@ PROMPTS = st.builds(
         ),
         max_size=2,
     ).map(tuple),
+    rules=st.lists(NAME, max_size=2).map(tuple),
     style=st.sampled_from(["chat", "text"]),
     codes=st.sampled_from(["auto", "words", "letters"]),
     fenced=st.booleans(),
     calibration=st.builds(
         Calibration,
-        bias=st.none() | st.dictionaries(NAME, st.floats(-10, 10), max_size=3),
+        bias=st.dictionaries(NAME, st.dictionaries(NAME, st.floats(-10, 10), max_size=3), max_size=2),
         temperature=st.floats(0.1, 10),
+        fitted_on=st.integers(0, 500),
     ),
 )
 
@@ -221,6 +223,7 @@ def test_a_version_is_named_by_its_number_and_content(prompt: Prompt) -> None:
     [
         {"instruction": "x"},
         {"definitions": {"a": "b"}},
+        {"rules": ("a",)},
         {"demonstrations": (SHOWN,)},
         {"style": "text"},
         {"codes": "letters"},

@@ -1,0 +1,87 @@
+"""What an optimization run leaves behind, as Redis keeps it and the CLI, the API and the report show it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+Decision = Literal[
+    "published",  # the challenger is the active version now
+    "awaiting_approval",  # it would be: a person must activate it
+    "kept",  # the gain is not sure enough; the challenger is remembered
+    "no_headroom",  # nothing tried is better
+    "too_few_labels",
+    "overtaken",  # another published, or labels' configuration changed, meanwhile
+    "out_of_budget",
+    "failed",
+]
+RunState = Literal["queued", "running", "done", "canceled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """`usd` is None where a price is unknown: tokens are counted all the same."""
+
+    student_calls: int = 0
+    teacher_calls: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+    seconds: float = 0.0
+    from_cache: int = 0  # evaluations that were paid for before
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The challenger against the active version on the same `n` examples, none of which chose it.
+
+    `gain` is the difference of accuracies with its 90 % credible interval [`low`, `high`]; `p_better` the probability
+    that it is above 0; `wins` and `losses` count the examples that only the challenger, only the active got right.
+    """
+
+    kind: Literal["cross-fitted", "holdout"]
+    n: int
+    active_accuracy: float
+    challenger_accuracy: float
+    gain: float
+    low: float
+    high: float
+    p_better: float
+    wins: int
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """`words` is the verdict for people, one paragraph an entry. `fixes` and `breaks` are ids of tasks whose prediction
+    the challenger turns right, or wrong. `stage` says what a run under way does, `progress` in [0, 1] how far it is."""
+
+    id: str
+    project: str
+    state: RunState
+    started_at: datetime
+    labels: int
+    active: str
+    trigger: str
+    decision: Decision | None = None
+    words: tuple[str, ...] = ()
+    challenger: str | None = None
+    estimate: Estimate | None = None
+    fixes: tuple[str, ...] = ()
+    breaks: tuple[str, ...] = ()
+    spend: Spend = field(default_factory=Spend)
+    stage: str = ""
+    progress: float = 0.0
+    ended_at: datetime | None = None
+
+    def to_json(self) -> str:
+        return _RUN.dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "RunRecord":
+        return _RUN.validate_json(text)
+
+
+_RUN = TypeAdapter(RunRecord)

@@ -1,0 +1,82 @@
+"""One candidate on one example: does it agree with the truth, and by how much."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from backend.labeling.answers import ControlPrediction, Distribution, Question, TaskAnswers
+from backend.labeling.calibration import LEAST
+from backend.labeling.labeler import predict
+from backend.labeling.prompt import Prompt
+from backend.labeling.schema import LabelingSchema
+from worker.examples import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the LLM said, uncalibrated, or why it said nothing usable: then `answers` is None and the example counts as
+    wrong. A failed call that may succeed later is no outcome: it raises."""
+
+    answers: TaskAnswers | None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """`margin` in nats: the least over all questions of log p(true label) - log p(likeliest other), calibrated; above 0
+    exactly when `right`. `score` is the calibrated probability that the prediction is right."""
+
+    right: bool
+    margin: float
+    score: float
+    values: Mapping[str, tuple[str, ...]]
+
+
+# A failed answer's margin: as far off as a label that was all but excluded.
+FAILED = Graded(right=False, margin=math.log(LEAST), score=0.0, values={})
+
+
+def grade(schema: LabelingSchema, prompt: Prompt, example: Example, outcome: Outcome) -> Graded:
+    """With `prompt.calibration` applied."""
+    if outcome.answers is None:
+        return FAILED
+    predictions = predict(prompt, schema, example.data, outcome.answers)
+    margins = [
+        _margin(prompt.calibration.apply(question.key, outcome.answers.distributions[question.key]), gold)
+        for question, gold in truths(schema, example)
+    ]
+    values = {each.control: each.values for each in predictions}
+    return Graded(_agrees(predictions, example.truth), min(margins), math.prod(p.score for p in predictions), values)
+
+
+def truths(schema: LabelingSchema, example: Example) -> Sequence[tuple[Question, str]]:
+    """Each question with its true label; questions of controls without a truth are left out.
+
+    For a single choice with several true values (annotators may add them) the first counts.
+    """
+    found = []
+    for control in schema.controls:
+        true = example.truth.get(control.name)
+        if true is None:
+            continue
+        for question in control.questions(example.data):
+            if question.about is not None:
+                found.append((question, "yes" if question.about.value in true else "no"))
+            elif true:
+                found.append((question, true[0]))
+    return found
+
+
+def _agrees(predictions: Sequence[ControlPrediction], truth: Mapping[str, tuple[str, ...]]) -> bool:
+    """All controls that have a truth, each with the very same values in any order."""
+    return all(set(each.values) == set(truth[each.control]) for each in predictions if each.control in truth)
+
+
+def _margin(distribution: Distribution, gold: str) -> float:
+    """A true label that was not among the options (a dynamic one, say) can not have been chosen."""
+    if gold not in distribution.labels:
+        return math.log(LEAST)
+    others = [p for label, p in zip(distribution.labels, distribution.probabilities, strict=True) if label != gold]
+    if not others:
+        return -math.log(LEAST)
+    return math.log(max(distribution.probability(gold), LEAST)) - math.log(max(*others, LEAST))
