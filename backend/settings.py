@@ -70,6 +70,32 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(64, ge=1, le=1024, description="largest request body")
     chunk_tasks: int = Field(50, ge=1, le=5000, description="tasks of one bulk labeling job")
     max_cached_predictions: int = Field(200_000, ge=0, description="predictions kept in Redis, oldest dropped first")
+    learn_after_labels: int = Field(20, ge=1, description="new labels after which a run improves the prompt")
+    learn_after_errors: int = Field(8, ge=1, description="new labels that differ from their prediction, likewise")
+    blind_share: float = Field(
+        0.1, ge=0, le=1, description="share of tasks without a prediction until they are annotated, to measure by"
+    )
+    require_approval: bool = Field(False, description="a better prompt waits until somebody activates it")
+    auto_rollback: bool = Field(True, description="a prompt that new labels show to be worse is taken back")
+    reconcile_s: int = Field(900, ge=10, description="seconds after which labels are read without an event")
+    teacher_model: str = Field("", description="the model that writes instructions; empty: the one that labels")
+    teacher_base_url: HttpUrl = Field("", description="its endpoint; empty: the one that labels")
+    teacher_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: OPENAI_API_KEY on the same endpoint")
+    teacher_sees: Literal["examples", "summary"] = Field(
+        "examples", description="summary: no task's text reaches it, only the confusion table and counts"
+    )
+    optimize_rounds: int = Field(3, ge=1, le=50, description="rounds of proposals in one run")
+    run_max_calls: int = Field(2000, ge=0, description="calls to LLMs that one run may make; 0: no cap")
+    run_max_tokens: int = Field(0, ge=0, description="tokens that one run may use; 0: no cap")
+    run_max_usd: float = Field(0.0, ge=0, allow_inf_nan=False, description="dollars that one run may cost; 0: no cap")
+    month_max_calls: int = Field(0, ge=0, description="calls of all runs in a calendar month (UTC); 0: no cap")
+    month_max_tokens: int = Field(0, ge=0, description="tokens of all runs in a month; 0: no cap")
+    month_max_usd: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="dollars of all runs in a month; 0: no cap"
+    )
+    max_cached_evaluations: int = Field(
+        200_000, ge=0, description="answers of optimizations kept in Redis, oldest dropped first"
+    )
     whetstone_home: Path = Field(
         Path(platformdirs.user_data_dir("whetstone")), description="where `up` keeps Redis's data and local weights"
     )

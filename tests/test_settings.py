@@ -6,7 +6,7 @@ from backend import settings
 from backend.labeling.errors import SettingsError
 from backend.settings import Settings
 
-SECRETS = ("LABEL_STUDIO_API_KEY", "OPENAI_API_KEY", "BASIC_AUTH_PASS", "WEBHOOK_SECRET")
+SECRETS = ("LABEL_STUDIO_API_KEY", "OPENAI_API_KEY", "BASIC_AUTH_PASS", "WEBHOOK_SECRET", "TEACHER_API_KEY")
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +58,10 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ),
         ("LABEL_STUDIO_URL", "http://[::1", "LABEL_STUDIO_URL: Invalid IPv6 URL (it is 'http://[::1')"),
         ("LABEL_STUDIO_URL", "ftp://u:pw@ls", "LABEL_STUDIO_URL: must be an http:// or https:// address"),
+        ("BLIND_SHARE", "10", "BLIND_SHARE: Input should be less than or equal to 1 (it is '10')"),
+        ("LEARN_AFTER_LABELS", "0", "LEARN_AFTER_LABELS: Input should be greater than or equal to 1 (it is '0')"),
+        ("MONTH_MAX_USD", "nan", "MONTH_MAX_USD: Input should be a finite number (it is 'nan')"),
+        ("TEACHER_SEES", "all", "TEACHER_SEES: Input should be 'examples' or 'summary' (it is 'all')"),
         ("REDIS_URL", "localhost", "REDIS_URL: must begin with redis://, rediss:// or unix://"),
         ("REDIS_URL", "http://:hunter2@redis", "REDIS_URL: must begin with redis://, rediss:// or unix://"),
         ("REDIS_URL", "hunter2", "REDIS_URL: must begin with redis://, rediss:// or unix://"),
