@@ -1,0 +1,1 @@
+"""The worker's commands; they join `whetstone` as entry points."""
