@@ -1,4 +1,4 @@
-"""What Redis does in one step: Lua for `store` and `limiter`."""
+"""What Redis does in one step: Lua for `store`, `versions`, `run_store` and `limiter`."""
 
 # KEYS[1] the active pointer, KEYS[2] the versions by name
 # ARGV[1] the name that the caller has at hand, '' for none
@@ -10,19 +10,60 @@ if name == ARGV[1] then return {name, false} end
 return {name, redis.call('HGET', KEYS[2], name)}
 """
 
-# KEYS[1] the active pointer, KEYS[2] the versions by name, KEYS[3] names by milliseconds of publishing
-# ARGV[1] the version's name, ARGV[2] its JSON, ARGV[3] the name expected to be active, '' for none
-# Returns 1 won, 0 lost, -1 the name is taken by other content.
-PUBLISH = """
+# Of more versions than `most`, those that never were active go first, lowest number first, then those whose last
+# activation is the longest ago. Neither `name` nor the active one goes.
+_PRUNE = """
+local function prune(name, most)
+  local over = redis.call('HLEN', KEYS[2]) - tonumber(most)
+  if over <= 0 then return end
+  local active = redis.call('GET', KEYS[1])
+  local names = redis.call('HKEYS', KEYS[2])
+  table.sort(names, function(a, b) return #a < #b or (#a == #b and a < b) end)
+  local order = {}
+  for _, each in ipairs(names) do
+    if not redis.call('ZSCORE', KEYS[3], each) then table.insert(order, each) end
+  end
+  for _, each in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do table.insert(order, each) end
+  for _, each in ipairs(order) do
+    if over > 0 and each ~= active and each ~= name then
+      redis.call('HDEL', KEYS[2], each)
+      redis.call('ZREM', KEYS[3], each)
+      over = over - 1
+    end
+  end
+end
+"""
+
+# KEYS[1] the active pointer, KEYS[2] the versions by name, KEYS[3] names by milliseconds of their last activation
+# ARGV[1] the version's name, ARGV[2] its JSON, ARGV[3] most versions to keep
+# Returns 1, or -1 where the name is taken by other content.
+ADD_VERSION = f"""{_PRUNE}
 local kept = redis.call('HGET', KEYS[2], ARGV[1])
-if kept and kept ~= ARGV[2] then return -1 end
+if kept then return kept == ARGV[2] and 1 or -1 end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+prune(ARGV[1], ARGV[3])
+return 1
+"""
+
+# KEYS as of ADD_VERSION, KEYS[4] the activations, latest first: "milliseconds name by"
+# ARGV[1] the version's name, ARGV[2] its JSON, '' where it must be stored already, ARGV[3] the name expected to be
+# active, '' for none, ARGV[4] who activates, ARGV[5] most versions, ARGV[6] most activations to keep
+# Returns 1 won, 0 lost, -1 the name is taken by other content, -2 there is no such version.
+ACTIVATE = f"""{_PRUNE}
+local kept = redis.call('HGET', KEYS[2], ARGV[1])
+if ARGV[2] == '' and not kept then return -2 end
+if ARGV[2] ~= '' and kept and kept ~= ARGV[2] then return -1 end
 local active = redis.call('GET', KEYS[1]) or ''
 if kept and active == ARGV[1] then return 1 end
 if active ~= ARGV[3] then return 0 end
 local time = redis.call('TIME')
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[3], time[1] * 1000 + time[2] / 1000, ARGV[1])
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+if not kept then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
+redis.call('ZADD', KEYS[3], now, ARGV[1])
 redis.call('SET', KEYS[1], ARGV[1])
+redis.call('LPUSH', KEYS[4], now .. ' ' .. ARGV[1] .. ' ' .. ARGV[4])
+redis.call('LTRIM', KEYS[4], 0, ARGV[6] - 1)
+prune(ARGV[1], ARGV[5])
 return 1
 """
 
@@ -64,6 +105,23 @@ local total = redis.call('HGET', KEYS[1], 'total')
 if not total then return false end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return {total, redis.call('HINCRBY', KEYS[1], 'done', ARGV[1]), redis.call('HINCRBY', KEYS[1], 'failed', ARGV[2])}
+"""
+
+# KEYS[1] the runs by id, KEYS[2] ids in the order in which they were first saved
+# ARGV[1] the run's id, ARGV[2] its JSON, ARGV[3] most to keep
+# A run's place is counted, not timed: a clock that jumps back must not make the newest run the oldest.
+SAVE_RUN = """
+if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
+  local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+  redis.call('ZADD', KEYS[2], (tonumber(last[2]) or 0) + 1, ARGV[1])
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+local over = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[3])
+if over > 0 then
+  local oldest = redis.call('ZPOPMIN', KEYS[2], over)
+  for i = 1, #oldest, 2 do redis.call('HDEL', KEYS[1], oldest[i]) end
+end
+return 1
 """
 
 # One step of a holder of, or waiter for, slots. The caller's own count is what holds: a Redis that lost its data or a

@@ -4,22 +4,18 @@ Redis runs without eviction, so whatever grows is bounded here. A project's key 
 """
 
 import json
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from typing import Any
 
 from redis import Redis
 
 from backend import scripts
-from backend.labeling.errors import StoreError
-from backend.labeling.prompt import PromptVersion
 from backend.redis_client import as_text, project_key, translated
+from backend.versions import VersionStore
 
 _PROJECTS = "whetstone:projects"
 _BY_AGE = "whetstone:predictions"
-_MOST_REMEMBERED = 1000
 _BULK_TTL_S = 7 * 24 * 3600
 
 
@@ -40,12 +36,6 @@ class ProjectRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Publication:
-    version: PromptVersion
-    published_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class BulkProgress:
     total: int
     done: int
@@ -56,16 +46,12 @@ class BulkProgress:
         return self.done + self.failed >= self.total
 
 
-class Store:
-    """Each method is one round trip and raises `StoreError` only."""
+class Store(VersionStore):
+    """Each method is one round trip, unless it says more, and raises `StoreError` only."""
 
     def __init__(self, client: Redis, *, max_predictions: int) -> None:
-        self._client = client
+        super().__init__(client)
         self._max_predictions = max_predictions
-        self._last: dict[str, PromptVersion] = {}
-        self._lock = threading.Lock()
-        self._find_active = client.register_script(scripts.ACTIVE)
-        self._publish = client.register_script(scripts.PUBLISH)
         self._update = client.register_script(scripts.UPDATE_PROJECT)
         self._keep = client.register_script(scripts.KEEP_PREDICTIONS)
         self._advance = client.register_script(scripts.ADVANCE_BULK)
@@ -113,72 +99,7 @@ class Store:
         for member, _ in self._client.zscan_iter(_BY_AGE, match=f"{key}|*", count=1000):
             self._client.zrem(_BY_AGE, member)
         self._client.srem(_PROJECTS, key)
-        with self._lock:
-            self._last.pop(key, None)
-
-    # -- prompt versions
-
-    @translated()
-    def active(self, project: str) -> PromptVersion | None:
-        """The pointer is read each time; the version, which never changes, only when it is another than last time."""
-        last = self.last_active(project)
-        keys = [project_key(project, "active"), project_key(project, "versions")]
-        found = self._find_active(keys=keys, args=[last.name if last else ""])
-        if found is None:
-            return None
-        name, text = found
-        if text is None and last and last.name == as_text(name):
-            return last
-        if text is None:
-            raise StoreError(f"project {project}: version {as_text(name)} is active but not stored")
-        return self._remember(project, PromptVersion.from_json(text))
-
-    def last_active(self, project: str) -> PromptVersion | None:
-        """What this process saw last, without asking Redis: to go on with while it is down."""
-        return self._last.get(project)
-
-    @translated()
-    def publish(self, project: str, version: PromptVersion, expected: str | None) -> bool:
-        """Stores `version` and makes it the active one if the active one is still `expected` (None: there is none).
-
-        False when another was quicker, and then nothing is stored. Publishing the active version again is True.
-        """
-        keys = [project_key(project, "active"), project_key(project, "versions"), project_key(project, "published")]
-        outcome = self._publish(keys=keys, args=[version.name, version.to_json(), expected or ""])
-        if outcome < 0:
-            hint = "A version never changes: take the next number for the new content."
-            raise StoreError(f"project {project}: {version.name} is stored with other content", hint=hint)
-        return bool(outcome)
-
-    @translated()
-    def next_number(self, project: str) -> int:
-        """From 1; no two callers get the same."""
-        return int(self._client.incr(project_key(project, "number")))
-
-    @translated()
-    def version(self, project: str, name: str) -> PromptVersion | None:
-        text = self._client.hget(project_key(project, "versions"), name)
-        return PromptVersion.from_json(text) if text is not None else None
-
-    @translated()
-    def versions(self, project: str) -> list[Publication]:
-        """Latest published first."""
-        with self._client.pipeline() as pipe:
-            pipe.zrevrange(project_key(project, "published"), 0, -1, withscores=True)
-            pipe.hgetall(project_key(project, "versions"))
-            published, texts = pipe.execute()
-        return [
-            Publication(PromptVersion.from_json(texts[name]), datetime.fromtimestamp(at_ms / 1000, UTC))
-            for name, at_ms in published
-        ]
-
-    def _remember(self, project: str, version: PromptVersion) -> PromptVersion:
-        with self._lock:
-            self._last.pop(project, None)
-            self._last[project] = version
-            if len(self._last) > _MOST_REMEMBERED:
-                del self._last[next(iter(self._last))]
-        return version
+        self._forget(key)
 
     # -- predictions
 

@@ -1,0 +1,62 @@
+"""Optimization runs and the last report of each project, in Redis."""
+
+import json
+from typing import Any
+
+from redis import Redis
+
+from backend import scripts
+from backend.redis_client import as_text, project_key, translated
+from backend.runs import RunRecord
+
+MOST_RUNS = 200
+
+
+class RunStore:
+    """Raises `StoreError` only. `Store.forget_project` forgets these too."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._save = client.register_script(scripts.SAVE_RUN)
+
+    @translated()
+    def save(self, record: RunRecord) -> None:
+        """Anew, or in place of what was saved under its id. Of a project the 200 runs saved last for the first time
+        stay."""
+        keys = [_runs(record.project), _order(record.project)]
+        self._save(keys=keys, args=[record.id, record.to_json(), MOST_RUNS])
+
+    @translated()
+    def runs(self, project: str, limit: int = 50) -> list[RunRecord]:
+        """Latest first. Two round trips."""
+        ids = self._client.zrevrange(_order(project), 0, limit - 1) if limit > 0 else []
+        texts = self._client.hmget(_runs(project), list(map(as_text, ids))) if ids else []
+        return [RunRecord.from_json(text) for text in texts if text is not None]
+
+    @translated()
+    def run(self, project: str, run_id: str) -> RunRecord | None:
+        text = self._client.hget(_runs(project), run_id)
+        return RunRecord.from_json(text) if text is not None else None
+
+    def latest(self, project: str) -> RunRecord | None:
+        """Also one that is still under way."""
+        return next(iter(self.runs(project, 1)), None)
+
+    @translated()
+    def save_report(self, project: str, document: dict[str, Any]) -> None:
+        """In place of the one before. Raises `ValueError` for what is no JSON, such as NaN."""
+        self._client.set(project_key(project, "report"), json.dumps(document, allow_nan=False))
+
+    @translated()
+    def report(self, project: str) -> dict[str, Any] | None:
+        text = self._client.get(project_key(project, "report"))
+        document: dict[str, Any] | None = None if text is None else json.loads(text)
+        return document
+
+
+def _runs(project: str) -> str:
+    return project_key(project, "runs")
+
+
+def _order(project: str) -> str:
+    return project_key(project, "runs:order")
