@@ -6,7 +6,7 @@ from typing import Any
 from redis import Redis
 
 from backend import scripts
-from backend.redis_client import as_text, project_key, translated
+from backend.redis_client import project_key, translated
 from backend.runs import RunRecord
 
 MOST_RUNS = 200
@@ -29,8 +29,8 @@ class RunStore:
     @translated()
     def runs(self, project: str, limit: int = 50) -> list[RunRecord]:
         """Latest first. Two round trips."""
-        ids = self._client.zrevrange(_order(project), 0, limit - 1) if limit > 0 else []
-        texts = self._client.hmget(_runs(project), list(map(as_text, ids))) if ids else []
+        ids: list[Any] = self._client.zrevrange(_order(project), 0, limit - 1) if limit > 0 else []
+        texts = self._client.hmget(_runs(project), ids) if ids else []
         return [RunRecord.from_json(text) for text in texts if text is not None]
 
     @translated()

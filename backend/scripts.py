@@ -57,7 +57,7 @@ local active = redis.call('GET', KEYS[1]) or ''
 if kept and active == ARGV[1] then return 1 end
 if active ~= ARGV[3] then return 0 end
 local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local now = string.format('%.3f', time[1] * 1000 + time[2] / 1000)
 if not kept then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
 redis.call('ZADD', KEYS[3], now, ARGV[1])
 redis.call('SET', KEYS[1], ARGV[1])

@@ -135,9 +135,8 @@ class VersionStore:
         return _before(name for name in names if name in stored and stored[name].config_hash == active.config_hash)
 
     def _move(self, project: str, name: str, text: str, expected: str | None, by: str) -> bool:
-        args = [name, text, expected or "", by, MOST_VERSIONS, MOST_ACTIVATIONS]
-        outcome: int = self._activate(keys=_keys(project), args=args)
-        return _check(project, name, outcome)
+        args: list[str | int] = [name, text, expected or "", by, MOST_VERSIONS, MOST_ACTIVATIONS]
+        return _check(project, name, self._activate(keys=_keys(project), args=args))
 
     def _remember(self, project: str, version: PromptVersion) -> PromptVersion:
         with self._lock:
@@ -168,7 +167,7 @@ def _check(project: str, name: str, outcome: int) -> bool:
 
 def _activation(line: str) -> Activation:
     at_ms, version, by = line.split(" ", 2)
-    return Activation(version, by, datetime.fromtimestamp(int(at_ms) / 1000, UTC))
+    return Activation(version, by, datetime.fromtimestamp(float(at_ms) / 1000, UTC))
 
 
 def _before(names: Iterable[str]) -> str | None:
