@@ -20,6 +20,23 @@ RunState = Literal["queued", "running", "done", "canceled"]
 
 
 @dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run that `by` asked for, whatever the number of new labels. What is None is as the settings say."""
+
+    by: str
+    budget_calls: int | None = None
+    rounds: int | None = None
+    require_approval: bool | None = None
+
+    def to_json(self) -> str:
+        return _REQUEST.dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "RunRequest":
+        return _REQUEST.validate_json(text)
+
+
+@dataclass(frozen=True, slots=True)
 class Spend:
     """`usd` is None where a price is unknown: tokens are counted all the same."""
 
@@ -56,7 +73,8 @@ class Estimate:
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """`words` is the verdict for people, one paragraph an entry. `fixes` and `breaks` are ids of tasks whose prediction
-    the challenger turns right, or wrong. `stage` says what a run under way does, `progress` in [0, 1] how far it is."""
+    the challenger turns right, or wrong. `stage` says what a run under way does, `progress` in [0, 1] how far it is,
+    `candidates` how many prompts are still alive, `best` the best accuracy among them so far."""
 
     id: str
     project: str
@@ -74,6 +92,8 @@ class RunRecord:
     spend: Spend = field(default_factory=Spend)
     stage: str = ""
     progress: float = 0.0
+    candidates: int = 0
+    best: float | None = None
     ended_at: datetime | None = None
 
     def to_json(self) -> str:
@@ -84,4 +104,5 @@ class RunRecord:
         return _RUN.validate_json(text)
 
 
+_REQUEST = TypeAdapter(RunRequest)
 _RUN = TypeAdapter(RunRecord)
