@@ -1,9 +1,9 @@
 """Work for the worker, in RQ's queues. Jobs are named by text: the worker imports the backend, never the reverse."""
 
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 from redis import Redis
@@ -13,10 +13,14 @@ from rq.job import Job, JobStatus
 from rq.queue import EnqueueData
 from rq.serializers import JSONSerializer
 
+from backend import run_lock
+from backend.job_ends import FailedJob, failed, free_abandoned, is_lost
+from backend.kinds import KINDS, TRIGGERS, Request
+from backend.kinds import LABEL as LABEL
+from backend.kinds import OPTIMIZE as OPTIMIZE
+from backend.kinds import QUEUES as QUEUES
 from backend.redis_client import as_text, project_key, translated
-
-LABEL, OPTIMIZE = "label", "optimize"
-QUEUES = (LABEL, OPTIMIZE)  # in order of priority
+from backend.run_lock import Lock
 
 _T = TypeVar("_T")
 _CHUNK_BASE_S, _CHUNK_TASK_S = 600, 60
@@ -24,29 +28,8 @@ _RETRY_AFTER_S = (10, 60, 300)
 _RESULT_TTL_S = 300
 _FAILURE_TTL_S = 7 * 24 * 3600
 _FORGOTTEN_S = 6 * 3600
-_MOST_FAILED = 100
+_WAITS = {JobStatus.QUEUED, JobStatus.SCHEDULED}
 _OVER = {None, JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED}
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Work of which a project has at most one job pending; the job is the function of the kind's name."""
-
-    queue: str
-    timeout_s: int
-
-
-KINDS = {"label_project": Kind(LABEL, timeout_s=3600)}
-
-
-@dataclass(frozen=True, slots=True)
-class FailedJob:
-    """`reason` is the last line of what was raised in the last try."""
-
-    queue: str
-    description: str
-    ended_at: datetime | None
-    reason: str
 
 
 class Dispatch:
@@ -78,23 +61,69 @@ class Dispatch:
             self._client.zrem(_waiting_key(project), *ids)
 
     @translated()
-    def touch(self, project: str, kind: str) -> int:
+    def touch(self, project: str, kind: str, *, trigger: str = "") -> int:
         """There is something new to work on: the revision moves, and a job is queued unless one is pending.
 
-        The job reads `revision` when it begins and calls `settle` with it when it ends.
+        The job reads its `request` when it begins and calls `settle` with the request's revision when it ends.
+        `trigger` is one of TRIGGERS.
         """
-        return self._transaction(_kind_key(project, kind), lambda pipe: self._move(pipe, project, kind))
+        urgency = TRIGGERS.index(trigger)
+        return self._transaction(_kind_key(project, kind), lambda pipe: self._move(pipe, project, kind, urgency))
 
     @translated()
-    def revision(self, project: str, kind: str) -> int:
-        """0 before the first `touch`."""
-        return int(self._client.hget(_kind_key(project, kind), "revision") or 0)
+    def request(self, project: str, kind: str) -> Request:
+        """Revision 0 before the first `touch`. It stays until settled: a job tried again reads the same."""
+        revision, asked = self._client.hmget(_kind_key(project, kind), ["revision", "asked"])
+        return Request(int(revision or 0), TRIGGERS[json.loads(asked)[1] if asked else 0])
 
     @translated()
     def settle(self, project: str, kind: str, seen_revision: int) -> bool:
         """The pending job is done with what it saw. True when there is more by now and another job is queued."""
         key = _kind_key(project, kind)
         return self._transaction(key, lambda pipe: self._settle(pipe, project, kind, seen_revision))
+
+    @translated()
+    def is_pending(self, project: str, kind: str) -> bool:
+        """Whether a job waits, is under way, or will be tried again."""
+        job_id = self._client.hget(_kind_key(project, kind), "job")
+        return job_id is not None and self._status(as_text(job_id)) not in _OVER
+
+    @translated()
+    def withdraw(self, project: str, kind: str) -> bool:
+        """The job that waits goes, with all that was asked. False when there is none that waits."""
+        key = _kind_key(project, kind)
+        return self._transaction(key, lambda pipe: self._withdraw(pipe, project, kind))
+
+    @translated()
+    def take_up(self, project: str, kind: str) -> bool:
+        """Queues the work again when its job is lost, as the last call saw it lost already."""
+        return self._transaction(_kind_key(project, kind), lambda pipe: self._take_up(pipe, project, kind))
+
+    @translated()
+    def free_abandoned(self) -> None:
+        """Jobs of workers that died are tried again."""
+        for queue in self._queues.values():
+            free_abandoned(queue)
+
+    def run_lock(self, project: str, *, ttl_s: float = 60) -> AbstractContextManager[Lock]:
+        """See `run_lock.run_lock`."""
+        return run_lock.run_lock(self._client, project, ttl_s=ttl_s)
+
+    def cancel(self, project: str) -> bool:
+        """The run under way stops at its next step, and one that waits does not begin. False when there is neither."""
+        waited = self.withdraw(project, "optimize")
+        return run_lock.cancel(self._client, project) or waited
+
+    def is_canceled(self, project: str) -> bool:
+        """For the run under way to ask."""
+        return run_lock.is_canceled(self._client, project)
+
+    def is_running(self, project: str) -> bool:
+        return run_lock.is_running(self._client, project)
+
+    def turn(self, name: str, *, ttl_s: float) -> bool:
+        """See `run_lock.turn`."""
+        return run_lock.turn(self._client, name, ttl_s=ttl_s)
 
     @translated()
     def queue_lengths(self) -> dict[str, int]:
@@ -109,7 +138,7 @@ class Dispatch:
     @translated()
     def failed(self) -> list[FailedJob]:
         """The last hundred of each queue that no further try is due for, latest first."""
-        return [job for queue in self._queues.values() for job in self._failed(queue)]
+        return [job for queue in self._queues.values() for job in failed(queue)]
 
     def _queue_tasks(self, pipe: Pipeline, project: str, asked: Sequence[int], chunk: int) -> int:
         key, now = _waiting_key(project), time.time()
@@ -128,32 +157,62 @@ class Dispatch:
             self._queues[LABEL].enqueue_many(jobs, pipeline=pipe)
         return len(fresh)
 
-    def _move(self, pipe: Pipeline, project: str, kind: str) -> int:
+    def _move(self, pipe: Pipeline, project: str, kind: str, urgency: int) -> int:
         key = _kind_key(project, kind)
-        revision, job_id = pipe.hmget(key, ["revision", "job"])
+        revision, job_id, asked = pipe.hmget(key, ["revision", "job", "asked"])
         pending = job_id is not None and self._status(as_text(job_id)) not in _OVER
+        moved_to = int(revision or 0) + 1
         pipe.multi()
-        pipe.hincrby(key, "revision", 1)
+        pipe.hset(key, "revision", moved_to)
+        if urgency and (asked is None or json.loads(asked)[1] <= urgency):
+            pipe.hset(key, "asked", json.dumps([moved_to, urgency]))
         if not pending:
             self._enqueue(pipe, project, kind)
-        return int(revision or 0) + 1
+        return moved_to
 
     def _settle(self, pipe: Pipeline, project: str, kind: str, seen_revision: int) -> bool:
         key = _kind_key(project, kind)
-        moved = int(pipe.hget(key, "revision") or 0) > seen_revision
+        revision, asked = pipe.hmget(key, ["revision", "asked"])
+        moved = int(revision or 0) > seen_revision
         pipe.multi()
+        if asked is not None and json.loads(asked)[0] <= seen_revision:
+            pipe.hdel(key, "asked")
         if moved:
             self._enqueue(pipe, project, kind)
         else:
             pipe.hdel(key, "job")
         return moved
 
+    def _withdraw(self, pipe: Pipeline, project: str, kind: str) -> bool:
+        key = _kind_key(project, kind)
+        job_id = pipe.hget(key, "job")
+        found = Job.fetch_many([as_text(job_id)], connection=self._client, serializer=JSONSerializer) if job_id else []
+        waits = [job for job in found if job and job.get_status(refresh=False) in _WAITS]
+        pipe.multi()
+        for job in waits:
+            job.delete(pipeline=pipe)
+            pipe.hdel(key, "job", "asked")
+        return bool(waits)
+
+    def _take_up(self, pipe: Pipeline, project: str, kind: str) -> bool:
+        key = _kind_key(project, kind)
+        job_id, suspect = pipe.hmget(key, ["job", "suspect"])
+        lost = job_id is not None and is_lost(self._queues[KINDS[kind].queue], as_text(job_id))
+        pipe.multi()
+        if not lost:
+            pipe.hdel(key, "suspect")
+        elif job_id == suspect:
+            self._enqueue(pipe, project, kind)
+        else:
+            pipe.hset(key, "suspect", job_id)
+        return lost and job_id == suspect
+
     def _enqueue(self, pipe: Pipeline, project: str, kind: str) -> None:
-        job = self._job(kind, project, timeout_s=KINDS[kind].timeout_s)
+        job = self._job(kind, project, timeout_s=KINDS[kind].timeout_s, first=KINDS[kind].first)
         queued = self._queues[KINDS[kind].queue].enqueue_many([job], pipeline=pipe)
         pipe.hset(_kind_key(project, kind), "job", queued[0].id)
 
-    def _job(self, function: str, project: str, *more: Any, timeout_s: int) -> EnqueueData:
+    def _job(self, function: str, project: str, *more: Any, timeout_s: int, first: bool = False) -> EnqueueData:
         return Queue.prepare_data(
             f"{self._jobs}.{function}",
             args=(project, *more),
@@ -161,6 +220,7 @@ class Dispatch:
             result_ttl=_RESULT_TTL_S,
             failure_ttl=_FAILURE_TTL_S,
             description=f"{function} of project {project}",
+            at_front=first,
             retry=Retry(max=len(_RETRY_AFTER_S), interval=_RETRY_AFTER_S),
         )
 
@@ -168,20 +228,9 @@ class Dispatch:
         found = Job.fetch_many([job_id], connection=self._client, serializer=JSONSerializer)[0]
         return found.get_status(refresh=False) if found else None
 
-    def _failed(self, queue: Queue) -> list[FailedJob]:
-        ids = queue.failed_job_registry.get_job_ids(end=_MOST_FAILED - 1, desc=True)
-        found = Job.fetch_many(ids, connection=self._client, serializer=JSONSerializer)
-        return [FailedJob(queue.name, job.description or "", job.ended_at, _reason(job)) for job in found if job]
-
     def _transaction(self, key: str, change: Callable[[Pipeline], _T]) -> _T:
         """`change` reads, then queues its writes after `multi`; all again when `key` changed in between."""
         return cast(_T, self._client.transaction(cast(Any, change), key, value_from_callable=True))
-
-
-def _reason(job: Job) -> str:
-    result = job.latest_result()
-    lines = (result.exc_string or "").split("\n") if result else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "unknown")
 
 
 def _waiting_key(project: str) -> str:

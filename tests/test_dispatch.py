@@ -1,12 +1,14 @@
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis import Redis
 from rq import SimpleWorker, get_current_job
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from backend.dispatch import QUEUES, Dispatch
+from backend.kinds import Request
 from backend.labeling.errors import StoreError
 from backend.redis_client import connect
 
@@ -24,7 +26,7 @@ def label_chunk(project: str, task_ids: list[int]) -> None:
 def label_project(project: str) -> None:
     """A job during which annotations may come in; `arrivals` says in how many runs they do. It notes what it saw."""
     dispatch = Dispatch(here(), jobs=__name__)
-    seen = dispatch.revision(project, KIND)
+    seen = dispatch.request(project, KIND).revision
     here().rpush("seen", seen)
     if here().decr("arrivals") >= 0:
         dispatch.touch(project, KIND)
@@ -46,8 +48,8 @@ def work(client: Redis) -> None:
     SimpleWorker(list(QUEUES), connection=client, serializer=JSONSerializer).work(burst=True)
 
 
-def jobs(client: Redis) -> list[Job]:
-    ids = [job_id.decode() for job_id in client.lrange("rq:queue:label", 0, -1)]
+def jobs(client: Redis, queue: str = "label") -> list[Job]:
+    ids = [job_id.decode() for job_id in client.lrange(f"rq:queue:{queue}", 0, -1)]
     return [job for job in Job.fetch_many(ids, connection=client, serializer=JSONSerializer) if job]
 
 
@@ -146,6 +148,104 @@ def test_a_job_out_of_tries_is_listed_with_its_reason(redis_client: Redis) -> No
     assert failed.reason == "ValueError: Invalid attribute name: label_project"
     dispatch.label_project(PROJECT)
     assert dispatch.queue_lengths()["label"] == 1
+
+
+def test_light_work_goes_before_the_tasks_that_wait_and_a_run_has_hours(
+    dispatch: Dispatch, redis_client: Redis
+) -> None:
+    dispatch.label_tasks(PROJECT, range(3), chunk=2)
+    dispatch.touch(PROJECT, "follow")
+    dispatch.touch(PROJECT, "optimize")
+    assert [job.func_name.rpartition(".")[2] for job in jobs(redis_client)] == ["follow", "label_chunk", "label_chunk"]
+    assert [job.timeout for job in jobs(redis_client, "optimize")] == [6 * 3600]
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        (["labels"], "labels"),
+        (["labels", "forced"], "forced"),
+        (["forced", "labels"], "forced"),
+        (["guideline", "errors"], "guideline"),
+        ([""], ""),
+        (["errors", ""], "errors"),
+    ],
+)
+def test_the_strongest_reason_is_read(asked: list[str], read: str, dispatch: Dispatch) -> None:
+    for trigger in asked:
+        dispatch.touch(PROJECT, "optimize", trigger=trigger)
+    assert dispatch.request(PROJECT, "optimize") == Request(len(asked), read)
+
+
+def test_a_reason_is_settled_with_what_was_seen_and_a_later_one_is_not(dispatch: Dispatch) -> None:
+    seen = dispatch.touch(PROJECT, "optimize", trigger="forced")
+    assert not dispatch.settle(PROJECT, "optimize", seen)
+    assert dispatch.request(PROJECT, "optimize") == Request(1)
+    dispatch.touch(PROJECT, "optimize", trigger="labels")
+    assert dispatch.settle(PROJECT, "optimize", seen)
+    assert dispatch.request(PROJECT, "optimize") == Request(2, "labels")
+
+
+def lose_from_queue(job: Job, client: Redis) -> None:
+    client.lrem("rq:queue:label", 0, job.id)
+
+
+def lose_when_started(job: Job, client: Redis) -> None:
+    lose_from_queue(job, client)
+    job.set_status(JobStatus.STARTED)
+
+
+def lose_wholly(job: Job, client: Redis) -> None:
+    job.delete()
+
+
+@pytest.mark.parametrize("lose", [lose_from_queue, lose_when_started, lose_wholly])
+def test_lost_work_is_taken_up_again_once(
+    lose: Callable[[Job, Redis], None], dispatch: Dispatch, redis_client: Redis
+) -> None:
+    dispatch.label_project(PROJECT)
+    lose(jobs(redis_client)[0], redis_client)
+    assert [dispatch.take_up(PROJECT, KIND) for _ in range(3)] == [False, True, False]
+    work(redis_client)
+    assert numbers(redis_client, "seen") == [1]
+
+
+def test_work_that_waits_or_is_done_is_not_taken_up(dispatch: Dispatch, redis_client: Redis) -> None:
+    assert not any(dispatch.take_up(PROJECT, KIND) for _ in range(3))
+    dispatch.label_project(PROJECT)
+    assert not any(dispatch.take_up(PROJECT, KIND) for _ in range(3))
+    work(redis_client)
+    assert not any(dispatch.take_up(PROJECT, KIND) for _ in range(3))
+    assert numbers(redis_client, "seen") == [1]
+
+
+def test_work_that_waits_for_its_next_try_is_not_taken_up(redis_client: Redis) -> None:
+    dispatch = Dispatch(redis_client, jobs="tests.no_such_module")
+    dispatch.label_project(PROJECT)
+    work(redis_client)
+    assert not any(dispatch.take_up(PROJECT, KIND) for _ in range(3))
+
+
+def test_the_job_of_a_worker_that_died_is_tried_again(dispatch: Dispatch, redis_client: Redis) -> None:
+    """RQ keeps what is under way with the time until which its worker has not died."""
+    dispatch.label_project(PROJECT)
+    (job,) = jobs(redis_client)
+    lose_when_started(job, redis_client)
+    redis_client.zadd("rq:wip:label", {f"{job.id}:execution": 1})
+    dispatch.free_abandoned()
+    assert [job_id.decode() for job_id in redis_client.zrange("rq:scheduled:label", 0, -1)] == [job.id]
+    assert dispatch.is_pending(PROJECT, KIND)
+
+
+def test_work_that_waits_can_be_withdrawn(dispatch: Dispatch, redis_client: Redis) -> None:
+    assert not dispatch.withdraw(PROJECT, KIND)
+    dispatch.touch(PROJECT, KIND, trigger="forced")
+    assert dispatch.is_pending(PROJECT, KIND)
+    assert dispatch.withdraw(PROJECT, KIND)
+    assert (jobs(redis_client), dispatch.is_pending(PROJECT, KIND)) == ([], False)
+    dispatch.touch(PROJECT, KIND)
+    assert dispatch.request(PROJECT, KIND) == Request(2)
+    assert len(jobs(redis_client)) == 1
 
 
 def test_a_redis_that_is_down_is_a_store_error() -> None:

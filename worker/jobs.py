@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 def label_project(project: str) -> int:
     """Splits what lacks a prediction of the active version into chunks for all workers; returns how many tasks."""
     service = _service()
-    seen = service.dispatch.revision(project, "label_project")
+    seen = service.dispatch.request(project, "label_project").revision
     client = pushing.make_client(service.settings)
     to = pushing.target(service, client, _id(project), key=project)
     ids = pushing.lacking(client, to)
