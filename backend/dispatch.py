@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
@@ -61,20 +61,21 @@ class Dispatch:
             self._client.zrem(_waiting_key(project), *ids)
 
     @translated()
-    def touch(self, project: str, kind: str, *, trigger: str = "") -> int:
+    def touch(self, project: str, kind: str, *, trigger: str = "", options: Mapping[str, Any] | None = None) -> int:
         """There is something new to work on: the revision moves, and a job is queued unless one is pending.
 
         The job reads its `request` when it begins and calls `settle` with the request's revision when it ends.
-        `trigger` is one of TRIGGERS.
+        `trigger` is one of TRIGGERS; `options` must be JSON.
         """
-        urgency = TRIGGERS.index(trigger)
-        return self._transaction(_kind_key(project, kind), lambda pipe: self._move(pipe, project, kind, urgency))
+        asked = (TRIGGERS.index(trigger), dict(options or {}))
+        return self._transaction(_kind_key(project, kind), lambda pipe: self._move(pipe, project, kind, *asked))
 
     @translated()
     def request(self, project: str, kind: str) -> Request:
         """Revision 0 before the first `touch`. It stays until settled: a job tried again reads the same."""
         revision, asked = self._client.hmget(_kind_key(project, kind), ["revision", "asked"])
-        return Request(int(revision or 0), TRIGGERS[json.loads(asked)[1] if asked else 0])
+        _, urgency, options = json.loads(asked) if asked else (0, 0, {})
+        return Request(int(revision or 0), TRIGGERS[urgency], options)
 
     @translated()
     def settle(self, project: str, kind: str, seen_revision: int) -> bool:
@@ -157,7 +158,7 @@ class Dispatch:
             self._queues[LABEL].enqueue_many(jobs, pipeline=pipe)
         return len(fresh)
 
-    def _move(self, pipe: Pipeline, project: str, kind: str, urgency: int) -> int:
+    def _move(self, pipe: Pipeline, project: str, kind: str, urgency: int, options: Mapping[str, Any]) -> int:
         key = _kind_key(project, kind)
         revision, job_id, asked = pipe.hmget(key, ["revision", "job", "asked"])
         pending = job_id is not None and self._status(as_text(job_id)) not in _OVER
@@ -165,7 +166,7 @@ class Dispatch:
         pipe.multi()
         pipe.hset(key, "revision", moved_to)
         if urgency and (asked is None or json.loads(asked)[1] <= urgency):
-            pipe.hset(key, "asked", json.dumps([moved_to, urgency]))
+            pipe.hset(key, "asked", json.dumps([moved_to, urgency, options]))
         if not pending:
             self._enqueue(pipe, project, kind)
         return moved_to

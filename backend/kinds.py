@@ -1,6 +1,8 @@
 """The kinds of work that a project has, and what a job of a kind is asked to do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 LABEL, OPTIMIZE = "label", "optimize"
 QUEUES = (LABEL, OPTIMIZE)  # in order of priority
@@ -30,7 +32,9 @@ TRIGGERS = ("", "reconcile", "labels", "errors", "guideline", "forced")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a job is to do: all that was asked up to `revision`, for the strongest of the reasons."""
+    """What a job is to do: all that was asked up to `revision`, for the strongest of the reasons (`trigger`). `options`
+    are the job's own, of whoever asked for that reason last."""
 
     revision: int
     trigger: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)

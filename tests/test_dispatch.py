@@ -186,6 +186,14 @@ def test_a_reason_is_settled_with_what_was_seen_and_a_later_one_is_not(dispatch:
     assert dispatch.request(PROJECT, "optimize") == Request(2, "labels")
 
 
+def test_options_are_of_whoever_asked_for_the_strongest_reason_last(dispatch: Dispatch) -> None:
+    dispatch.touch(PROJECT, "optimize", trigger="forced", options={"budget": 5})
+    dispatch.touch(PROJECT, "optimize", trigger="labels", options={"budget": 6})
+    assert dispatch.request(PROJECT, "optimize") == Request(2, "forced", {"budget": 5})
+    dispatch.touch(PROJECT, "optimize", trigger="forced", options={"budget": 7})
+    assert dispatch.request(PROJECT, "optimize") == Request(3, "forced", {"budget": 7})
+
+
 def lose_from_queue(job: Job, client: Redis) -> None:
     client.lrem("rq:queue:label", 0, job.id)
 
