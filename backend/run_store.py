@@ -9,22 +9,23 @@ from backend import scripts
 from backend.redis_client import project_key, translated
 from backend.runs import RunRecord
 
-MOST_RUNS = 200
+_MOST = 200
 
 
 class RunStore:
-    """Raises `StoreError` only. `Store.forget_project` forgets these too."""
+    """Of a project the `most` runs that were begun last stay. Raises `StoreError` only. `Store.forget_project` forgets
+    these too."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, *, most: int = _MOST) -> None:
         self._client = client
+        self._most = most
         self._save = client.register_script(scripts.SAVE_RUN)
 
     @translated()
     def save(self, record: RunRecord) -> None:
-        """Anew, or in place of what was saved under its id. Of a project the 200 runs saved last for the first time
-        stay."""
+        """Anew, or in place of what was saved under its id."""
         keys = [_runs(record.project), _order(record.project)]
-        self._save(keys=keys, args=[record.id, record.to_json(), MOST_RUNS])
+        self._save(keys=keys, args=[record.id, record.to_json(), self._most])
 
     @translated()
     def runs(self, project: str, limit: int = 50) -> list[RunRecord]:

@@ -16,9 +16,8 @@ from backend.labeling.errors import StoreError
 from backend.labeling.prompt import PromptVersion
 from backend.redis_client import as_text, project_key, translated
 
-MOST_VERSIONS = 500
-MOST_ACTIVATIONS = 500
-
+_MOST_VERSIONS = 500
+_MOST_ACTIVATIONS = 500
 _MOST_REMEMBERED = 1000
 _TAKEN, _UNKNOWN = -1, -2
 
@@ -39,11 +38,16 @@ class Activation:
 
 
 class VersionStore:
-    """Each method is one round trip, unless it says more, and raises `StoreError` only. Of a project the latest 500
-    versions stay: challengers that never were active go first, the active one never."""
+    """Each method is one round trip, unless it says more, and raises `StoreError` only.
 
-    def __init__(self, client: Redis) -> None:
+    Of a project `most_versions` stay: challengers that never were active go first, the active one never.
+    """
+
+    def __init__(
+        self, client: Redis, *, most_versions: int = _MOST_VERSIONS, most_activations: int = _MOST_ACTIVATIONS
+    ) -> None:
         self._client = client
+        self._most_versions, self._most_activations = most_versions, most_activations
         self._last: dict[str, PromptVersion] = {}
         self._lock = threading.Lock()
         self._find_active = client.register_script(scripts.ACTIVE)
@@ -71,9 +75,8 @@ class VersionStore:
     @translated()
     def add_version(self, project: str, version: PromptVersion) -> None:
         """Kept, not active: a challenger. Adding it again changes nothing."""
-        _check(
-            project, version.name, self._add(keys=_keys(project), args=[version.name, version.to_json(), MOST_VERSIONS])
-        )
+        added = self._add(keys=_keys(project), args=[version.name, version.to_json(), self._most_versions])
+        _check(project, version.name, added)
 
     @translated()
     def publish(self, project: str, version: PromptVersion, expected: str | None, *, by: str = "seed") -> bool:
@@ -118,7 +121,7 @@ class VersionStore:
 
     @translated()
     def activations(self, project: str) -> list[Activation]:
-        """Latest first, the last 500."""
+        """Latest first, as many as are kept."""
         return [_activation(as_text(line)) for line in self._client.lrange(project_key(project, "activations"), 0, -1)]
 
     def previous(self, project: str) -> str | None:
@@ -135,7 +138,7 @@ class VersionStore:
         return _before(name for name in names if name in stored and stored[name].config_hash == active.config_hash)
 
     def _move(self, project: str, name: str, text: str, expected: str | None, by: str) -> bool:
-        args: list[str | int] = [name, text, expected or "", by, MOST_VERSIONS, MOST_ACTIVATIONS]
+        args: list[str | int] = [name, text, expected or "", by, self._most_versions, self._most_activations]
         return _check(project, name, self._activate(keys=_keys(project), args=args))
 
     def _remember(self, project: str, version: PromptVersion) -> PromptVersion:

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -26,78 +25,6 @@ def version(number: int, instruction: str = "Label it.") -> PromptVersion:
     prompt = Prompt(instruction)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     return PromptVersion.of(number, prompt, config_hash="c", model="m", origin="seed", created_at=at)
-
-
-def test_a_project_has_no_active_version_before_the_first_is_published(store: Store) -> None:
-    assert store.active(PROJECT) is None
-
-
-def test_a_published_version_is_active_in_every_process(redis_client: Redis, store: Store) -> None:
-    assert store.publish(PROJECT, version(1), None)
-    assert store.active(PROJECT) == version(1) == Store(redis_client, max_predictions=1).active(PROJECT)
-
-
-def test_a_version_published_elsewhere_is_seen_by_the_next_read(redis_client: Redis, store: Store) -> None:
-    store.publish(PROJECT, version(1), None)
-    store.active(PROJECT)
-    Store(redis_client, max_predictions=1).publish(PROJECT, version(2), version(1).name)
-    assert store.active(PROJECT) == version(2)
-
-
-def test_an_unchanged_version_is_not_parsed_again(store: Store) -> None:
-    store.publish(PROJECT, version(1), None)
-    assert store.active(PROJECT) is store.active(PROJECT)
-
-
-def test_publishing_on_a_stale_expectation_changes_nothing(store: Store) -> None:
-    store.publish(PROJECT, version(1), None)
-    assert not store.publish(PROJECT, version(2), None)
-    assert not store.publish(PROJECT, version(2), version(3).name)
-    assert store.active(PROJECT) == version(1)
-    assert store.version(PROJECT, version(2).name) is None
-
-
-def test_publishing_what_is_active_again_succeeds(store: Store) -> None:
-    assert store.publish(PROJECT, version(1), None)
-    assert store.publish(PROJECT, version(1), None)
-
-
-def test_of_many_that_publish_at_once_exactly_one_wins(store: Store) -> None:
-    with ThreadPoolExecutor(8) as threads:
-        won = list(threads.map(lambda number: store.publish(PROJECT, version(number), None), range(1, 9)))
-    assert won.count(True) == 1
-    assert store.active(PROJECT) == version(1 + won.index(True))
-
-
-def test_a_name_never_changes_its_content(store: Store) -> None:
-    store.publish(PROJECT, version(1), None)
-    with pytest.raises(StoreError, match="stored with other content"):
-        store.publish(PROJECT, replace(version(1), model="other"), version(1).name)
-
-
-def test_an_active_version_that_is_not_stored_is_an_error(redis_client: Redis, store: Store) -> None:
-    redis_client.set(f"whetstone:project:{PROJECT}:active", "p0001-0000")
-    with pytest.raises(StoreError, match="p0001-0000 is active but not stored"):
-        store.active(PROJECT)
-
-
-def test_versions_are_listed_latest_published_first(store: Store) -> None:
-    store.publish(PROJECT, version(1), None)
-    store.publish(PROJECT, version(2), version(1).name)
-    store.publish(PROJECT, version(1), version(2).name)
-    assert [publication.version for publication in store.versions(PROJECT)] == [version(1), version(2)]
-
-
-def test_the_last_active_version_is_known_without_redis(store: Store) -> None:
-    store.publish(PROJECT, version(1), None)
-    assert store.last_active(PROJECT) is None
-    store.active(PROJECT)
-    assert store.last_active(PROJECT) == version(1)
-
-
-def test_numbers_are_given_once(store: Store) -> None:
-    with ThreadPoolExecutor(4) as threads:
-        assert sorted(threads.map(lambda _: store.next_number(PROJECT), range(20))) == list(range(1, 21))
 
 
 @pytest.mark.parametrize("record", [RECORD, replace(RECORD, expert_instruction="«اكتب»\n", backend_id=7)])
