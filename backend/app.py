@@ -7,7 +7,7 @@ import structlog
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized
 
-from backend import api, logs, settings
+from backend import api, logs, rest, settings
 from backend.counters import Count
 from backend.labeling.errors import StoreError, WhetstoneError
 from backend.service import Service
@@ -27,6 +27,7 @@ def create_app(configured: Settings | None = None) -> Flask:
     app.before_request(_begin)
     app.after_request(_end)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(rest.blueprint)
     app.register_error_handler(WhetstoneError, _refuse)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _fault)

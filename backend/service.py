@@ -95,7 +95,8 @@ class Service:
 
     def current(self, key: str, config: str) -> Current:
         """The active version for this configuration. The first request of a project publishes its initial prompt; so
-        does one after the configuration, the model or, before anything was learned, the instruction changed.
+        does one after the configuration, the model or, before anything was learned or a person chose a version, the
+        instruction changed.
 
         With Redis away: what this process served last, else the initial prompt under the name it would have as the
         first. Raises `SchemaError`.
@@ -120,7 +121,7 @@ class Service:
         record = self.store.project(key)
         expert_instruction = record.expert_instruction if record else ""
         fresh = self._seed(1, schema, expert_instruction=expert_instruction)
-        if active and _content(active) == _content(fresh):
+        if active and (_content(active) == _content(fresh) or self._is_chosen(key, active, schema)):
             return active
         version = self._seed(self.store.next_number(key), schema, expert_instruction=expert_instruction)
         if self.store.publish(key, version, active.name if active else None):
@@ -128,6 +129,13 @@ class Service:
             if active:
                 self.label_open_tasks(key)
         return self.store.active(key) or version  # remembered, in case Redis goes away
+
+    def _is_chosen(self, key: str, active: PromptVersion, schema: LabelingSchema) -> bool:
+        """An initial prompt to which a person, or the rollback test, returned."""
+        if active.config_hash != schema.config_hash:
+            return False
+        latest = next(iter(self.store.activations(key)), None)
+        return latest is not None and latest.version == active.name and latest.by != SEED
 
     def _seed(self, number: int, schema: LabelingSchema, *, expert_instruction: str) -> PromptVersion:
         """The setting, else the project's own instruction for annotators, else what the configuration says."""

@@ -1,0 +1,151 @@
+"""What is known of projects, their prompt versions and runs, as the API and the commands show it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from backend import projects, prompt_text
+from backend.labeling.errors import SchemaError
+from backend.labeling.prompt import Prompt, PromptVersion
+from backend.projects import NotKnownError
+from backend.runs import Decision, Estimate, RunRecord
+from backend.service import Service
+from backend.store import ProjectRecord
+from backend.versions import Activation
+
+MOST_RUNS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectEntry:
+    """`id` is Label Studio's, `key` tells it from the same id of another instance. `run` is the latest."""
+
+    id: int
+    key: str
+    label_studio_url: str
+    active: str | None
+    run: RunRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionEntry:
+    """`run` made it, with the `decision` and `estimate` of that run; the initial prompt was made by none.
+    `fits` tells whether it is of the labeling configuration that the project has now. `activations`: latest first."""
+
+    name: str
+    active: bool
+    fits: bool
+    origin: str
+    parent: str | None
+    model: str
+    config_hash: str
+    created_at: datetime
+    activations: tuple[Activation, ...]
+    run: str | None
+    decision: Decision | None
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage:
+    """`text` is the prompt as people read it; `run` is the whole record, with its verdict in words."""
+
+    entry: VersionEntry
+    prompt: Prompt
+    text: str
+    run: RunRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionList:
+    """Latest first. `previous` is what a rollback returns to."""
+
+    active: str | None
+    previous: str | None
+    versions: tuple[VersionEntry, ...]
+
+
+def entries(service: Service) -> list[ProjectEntry]:
+    return [_entry(service, record) for record in service.store.projects()]
+
+
+def _entry(service: Service, record: ProjectRecord) -> ProjectEntry:
+    active = service.store.active(record.key)
+    name = active.name if active else None
+    return ProjectEntry(record.numeric_id, record.key, record.label_studio_url, name, service.runs.latest(record.key))
+
+
+def project(service: Service, given: str) -> ProjectRecord:
+    """By key or numeric id. Raises `NotKnownError` or `ConflictError`."""
+    return projects.find(service.store.projects(), given)
+
+
+def versions(service: Service, record: ProjectRecord) -> VersionList:
+    """Those that were never active too."""
+    store, key = service.store, record.key
+    active = store.active(key)
+    name = active.name if active else None
+    known = _Known(name, _config_hash(service, record), store.activations(key), service.runs.runs(key, MOST_RUNS))
+    return VersionList(name, store.previous(key), tuple(known.entry(version) for version in store.all_versions(key)))
+
+
+def version(service: Service, record: ProjectRecord, name: str) -> PromptVersion:
+    """Raises `NotKnownError`."""
+    found = service.store.version(record.key, name)
+    if found is None:
+        hint = f"`whetstone prompts list {record.numeric_id}` names them all."
+        raise NotKnownError(f"project {record.numeric_id} has no prompt version {name!r}", hint=hint)
+    return found
+
+
+def page(service: Service, record: ProjectRecord, name: str) -> VersionPage:
+    """Raises `NotKnownError`."""
+    found = version(service, record, name)
+    entry = next(entry for entry in versions(service, record).versions if entry.name == name)
+    made_by = service.runs.run(record.key, entry.run) if entry.run else None
+    return VersionPage(entry, found.prompt, prompt_text.render(found), made_by)
+
+
+def run(service: Service, record: ProjectRecord, run_id: str | None = None) -> RunRecord:
+    """The latest unless named. Raises `NotKnownError`."""
+    found = service.runs.run(record.key, run_id) if run_id else service.runs.latest(record.key)
+    if found is None:
+        what = f"no run {run_id!r}" if run_id else "no run yet"
+        hint = "`whetstone jobs list` names the runs; `whetstone optimize PROJECT` starts one."
+        raise NotKnownError(f"project {record.numeric_id} has {what}", hint=hint)
+    return found
+
+
+def _config_hash(service: Service, record: ProjectRecord) -> str | None:
+    """None for a configuration that cannot be labelled with."""
+    try:
+        return service.schema(record.config).config_hash
+    except SchemaError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What entries of one project are made from."""
+
+    active: str | None
+    config_hash: str | None
+    activations: Sequence[Activation]
+    runs: Sequence[RunRecord]
+
+    def entry(self, version: PromptVersion) -> VersionEntry:
+        made_by = next((run for run in self.runs if run.challenger == version.name), None)
+        return VersionEntry(
+            name=version.name,
+            active=version.name == self.active,
+            fits=version.config_hash == self.config_hash,
+            origin=version.origin,
+            parent=version.parent,
+            model=version.model,
+            config_hash=version.config_hash,
+            created_at=version.created_at,
+            activations=tuple(one for one in self.activations if one.version == version.name),
+            run=made_by.id if made_by else None,
+            decision=made_by.decision if made_by else None,
+            estimate=made_by.estimate if made_by else None,
+        )

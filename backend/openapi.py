@@ -1,0 +1,146 @@
+"""The OpenAPI 3.1 document of the API under /api. Shapes are those of the values that are sent."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from backend.activation import Swap
+from backend.catalog import ProjectEntry, VersionList, VersionPage
+from backend.run_control import Canceled, Requested, RunOptions
+from backend.runs import RunRecord
+
+Document = dict[str, Any]
+
+_TEMPLATE = "#/components/schemas/{model}"
+_INTRODUCTION = (
+    "Prompt versions, optimization runs and reports of a Whetstone service. It wants basic auth where BASIC_AUTH_USER "
+    "and BASIC_AUTH_PASS are set."
+)
+_PLACES = {
+    "project": "Label Studio's numeric id, or the project's key (id.created) where several instances have that id",
+    "name": "a prompt version's name, such as p0007-3fa2",
+    "run": "a run's id",
+}
+_ERRORS = {
+    400: "The request is wrong",
+    401: "User or password is missing or wrong",
+    403: "The request comes from a page of another site",
+    404: "There is no such project, version, run or report",
+    409: "It does not go with how things stand, or several instances have a project of this id",
+    503: "Redis cannot be reached",
+}
+_ERROR: Document = {
+    "type": "object",
+    "description": "What is wrong, and the way out where there is one.",
+    "properties": {"error": {"type": "string"}, "hint": {"type": "string"}},
+    "required": ["error"],
+}
+_LIMIT: Document = {
+    "name": "limit",
+    "in": "query",
+    "description": "at most so many",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """`answer` and `body` are schemas."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answer: Document
+    status: int = 200
+    body: Document | None = None
+    query: tuple[Document, ...] = ()
+
+
+def _ref(name: str) -> Document:
+    return {"$ref": _TEMPLATE.format(model=name)}
+
+
+def _list_of(key: str, name: str) -> Document:
+    items = {"type": "array", "items": _ref(name)}
+    return {"type": "object", "properties": {key: items}, "required": [key]}
+
+
+_PROJECT = "/api/projects/{project}"
+_PROMPT = f"{_PROJECT}/prompts/{{name}}"
+_RUN = f"{_PROJECT}/runs/{{run}}"
+_ROUTES = (
+    _Route("get", "/api/openapi.json", "describe", "This document", {"type": "object"}),
+    _Route("get", "/api/projects", "list_projects", "All projects", _list_of("projects", "ProjectEntry")),
+    _Route("get", f"{_PROJECT}/prompts", "list_prompts", "All prompt versions, latest first", _ref("VersionList")),
+    _Route("get", _PROMPT, "show_prompt", "A version: its prompt, lineage and verdict", _ref("VersionPage")),
+    _Route("post", f"{_PROMPT}/activate", "activate", "Make it active; open tasks are predicted anew", _ref("Swap")),
+    _Route("post", f"{_PROJECT}/rollback", "roll_back", "Return to the version active before", _ref("Swap")),
+    _Route(
+        "post", f"{_PROJECT}/optimize", "optimize", "Queue a run", _ref("Requested"), 202, body=_ref("RunOptions")
+    ),
+    _Route("get", f"{_PROJECT}/runs", "list_runs", "Latest first", _list_of("runs", "RunRecord"), query=(_LIMIT,)),
+    _Route("get", _RUN, "show_run", "A run, also while it is under way", _ref("RunRecord")),
+    _Route("post", f"{_RUN}/cancel", "cancel_run", "End a run at its next step", _ref("Canceled"), 202),
+    _Route("get", f"{_PROJECT}/report", "report", "The report as of the last run", _ref("Report")),
+)  # fmt: skip
+
+
+@cache
+def document() -> Document:
+    paths: Document = {}
+    for route in _ROUTES:
+        paths.setdefault(route.path, {})[route.method] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Whetstone", "version": version("whetstone"), "description": _INTRODUCTION},
+        "security": [{"basic": []}, {}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
+            "responses": {f"E{status}": _response(words, _ref("Error")) for status, words in _ERRORS.items()},
+        },
+    }
+
+
+def _operation(route: _Route) -> Document:
+    places = re.findall(r"{(\w+)}", route.path)
+    errors = {401, 503} | ({404, 409} if places else set()) | ({400, 403} if route.method == "post" else set())
+    operation: Document = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "parameters": [*map(_place, places), *route.query],
+        "responses": {
+            str(route.status): _response(route.summary, route.answer),
+            **{str(status): {"$ref": f"#/components/responses/E{status}"} for status in sorted(errors)},
+        },
+    }
+    if route.body:
+        operation["requestBody"] = {"required": False, "content": {"application/json": {"schema": route.body}}}
+    return operation
+
+
+def _place(name: str) -> Document:
+    return {"name": name, "in": "path", "required": True, "description": _PLACES[name], "schema": {"type": "string"}}
+
+
+def _response(words: str, schema: Document) -> Document:
+    return {"description": words, "content": {"application/json": {"schema": schema}}}
+
+
+def _schemas() -> Document:
+    """Of what is sent and, for `RunOptions`, taken; the values they hold included."""
+    sent = [
+        TypeAdapter(kind) for kind in (ProjectEntry, VersionList, VersionPage, RunRecord, Swap, Requested, Canceled)
+    ]
+    _, definitions = TypeAdapter.json_schemas(
+        [(str(adapter), "serialization", adapter) for adapter in sent], ref_template=_TEMPLATE
+    )
+    taken = TypeAdapter(RunOptions).json_schema(ref_template=_TEMPLATE)
+    report = {"type": "object", "description": "What `whetstone report --json` prints."}
+    return {**definitions["$defs"], "RunOptions": taken, "Report": report, "Error": _ERROR}

@@ -1,0 +1,131 @@
+"""The JSON API under /api: what the command line shows and does, for programs. `openapi` describes it."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, request
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+from werkzeug.exceptions import BadRequest, Forbidden
+
+from backend import activation, catalog, openapi, run_control
+from backend.api import service
+from backend.projects import ConflictError, NotKnownError
+from backend.run_control import RunOptions
+
+blueprint = Blueprint("rest", __name__, url_prefix="/api")
+
+Answer = dict[str, Any]
+_OPTIONS = TypeAdapter(RunOptions)
+_MOST_LISTED = 200
+_LISTED = 50
+
+
+@blueprint.before_request
+def refuse_other_sites() -> None:
+    """A browser sends what it remembers of a password along with any page's request; such a page's names its origin."""
+    origin = request.headers.get("Origin")
+    if request.method != "POST" or not origin:
+        return
+    if urlsplit(origin).netloc not in {request.host, urlsplit(service().settings.backend_url).netloc}:
+        raise Forbidden("a page of another site may not change anything here")
+
+
+@blueprint.errorhandler(NotKnownError)
+def not_known(error: NotKnownError) -> tuple[Answer, int]:
+    return {"error": str(error), "hint": error.hint}, 404
+
+
+@blueprint.errorhandler(ConflictError)
+def conflict(error: ConflictError) -> tuple[Answer, int]:
+    return {"error": str(error), "hint": error.hint}, 409
+
+
+@blueprint.get("/openapi.json")
+def describe() -> Answer:
+    return openapi.document()
+
+
+@blueprint.get("/projects")
+def list_projects() -> Answer:
+    return _json({"projects": catalog.entries(service())})
+
+
+@blueprint.get("/projects/<project>/prompts")
+def list_prompts(project: str) -> Answer:
+    return _json(catalog.versions(service(), catalog.project(service(), project)))
+
+
+@blueprint.get("/projects/<project>/prompts/<name>")
+def show_prompt(project: str, name: str) -> Answer:
+    return _json(catalog.page(service(), catalog.project(service(), project), name))
+
+
+@blueprint.post("/projects/<project>/prompts/<name>/activate")
+def activate(project: str, name: str) -> Answer:
+    return _json(activation.activate(service(), catalog.project(service(), project), name, by=_caller()))
+
+
+@blueprint.post("/projects/<project>/rollback")
+def roll_back(project: str) -> Answer:
+    return _json(activation.roll_back(service(), catalog.project(service(), project), by=_caller()))
+
+
+@blueprint.post("/projects/<project>/optimize")
+def optimize(project: str) -> tuple[Answer, int]:
+    """Queues a run: it shows among the runs once a worker takes it up."""
+    record = catalog.project(service(), project)
+    return _json(run_control.request(service(), record, _options(), by=_caller())), 202
+
+
+@blueprint.get("/projects/<project>/runs")
+def list_runs(project: str) -> Answer:
+    record = catalog.project(service(), project)
+    limit = request.args.get("limit", default=_LISTED, type=int)
+    return _json({"runs": service().runs.runs(record.key, max(1, min(limit, _MOST_LISTED)))})
+
+
+@blueprint.get("/projects/<project>/runs/<run>")
+def show_run(project: str, run: str) -> Answer:
+    return _json(catalog.run(service(), catalog.project(service(), project), run))
+
+
+@blueprint.post("/projects/<project>/runs/<run>/cancel")
+def cancel_run(project: str, run: str) -> tuple[Answer, int]:
+    """It ends at its next step; what it published before stays."""
+    return _json(run_control.cancel(service(), catalog.project(service(), project), run)), 202
+
+
+@blueprint.get("/projects/<project>/report")
+def report(project: str) -> Answer:
+    """As of the last run."""
+    record = catalog.project(service(), project)
+    found = service().runs.report(record.key)
+    if found is None:
+        hint = "The first run writes it: `whetstone optimize PROJECT` starts one."
+        raise NotKnownError(f"project {record.numeric_id} has no report yet", hint=hint)
+    return found
+
+
+def _options() -> RunOptions:
+    body = request.get_data()
+    try:
+        return _OPTIONS.validate_json(body) if body.strip() else RunOptions()
+    except ValidationError as error:
+        raise BadRequest("; ".join(_mistake(dict(mistake)) for mistake in error.errors())) from None
+
+
+def _mistake(mistake: dict[str, Any]) -> str:
+    where = ".".join(map(str, mistake["loc"])) or "the body"
+    return f"{where}: {mistake['msg']}"
+
+
+def _caller() -> str:
+    """Who is recorded for it: the user of the basic auth, where there is one."""
+    user = request.authorization.username if request.authorization else None
+    return f"{user} (API)" if user else "API"
+
+
+def _json(value: Any) -> Answer:
+    document: Answer = to_jsonable_python(value)
+    return document

@@ -1,0 +1,77 @@
+"""Optimization runs started and ended by hand."""
+
+from dataclasses import dataclass
+
+from pydantic import ConfigDict, PositiveInt
+from pydantic.dataclasses import dataclass as checked
+
+from backend import catalog
+from backend.dispatch import OPTIMIZE
+from backend.labeling.errors import SettingsError
+from backend.projects import ConflictError
+from backend.runs import RunRequest, RunState
+from backend.service import Service
+from backend.store import ProjectRecord
+
+_OVER: tuple[RunState, ...] = ("done", "canceled")
+
+
+@checked(frozen=True, slots=True, config=ConfigDict(extra="forbid", strict=True))
+class RunOptions:
+    """`budget` is the most calls to LLMs. What is left out, or null, is as the settings say."""
+
+    budget: PositiveInt | None = None
+    rounds: PositiveInt | None = None
+    require_approval: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """`running` is the id of a run that is under way, after which this one's turn comes. With no `workers` nobody
+    takes it up."""
+
+    project: int
+    running: str | None
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """`run` is None where only a waiting job was taken back."""
+
+    project: int
+    run: str | None
+
+
+def request(service: Service, record: ProjectRecord, options: RunOptions, *, by: str) -> Requested:
+    """Queued whatever the number of new labels. Raises `SettingsError` where no annotations could be read."""
+    if not service.settings.can_push:
+        raise SettingsError(
+            "annotations cannot be read without LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY",
+            hint="Set them for the service and the workers.",
+        )
+    running = _running(service, record)
+    service.run_requests.ask(record.key, RunRequest(by, options.budget, options.rounds, options.require_approval))
+    service.dispatch.touch(record.key, "optimize", trigger="forced")
+    return Requested(record.numeric_id, running, service.dispatch.workers(OPTIMIZE))
+
+
+def cancel(service: Service, record: ProjectRecord, run_id: str | None = None) -> Canceled:
+    """The run under way ends at its next step, one that waits before it begins; what was published stays. A `run_id`
+    must be of the one under way. Raises `NotKnownError`, and `ConflictError` where there is nothing to end."""
+    if run_id is not None and catalog.run(service, record, run_id).state in _OVER:
+        raise ConflictError(f"run {run_id} of project {record.numeric_id} is over", hint="There is nothing to cancel.")
+    running, asked = _running(service, record), service.run_requests.asked(record.key)
+    if asked:
+        service.run_requests.done(record.key, asked)
+    if not service.dispatch.cancel(record.key):
+        raise ConflictError(
+            f"no run of project {record.numeric_id} is under way or waits", hint="There is nothing to cancel."
+        )
+    return Canceled(record.numeric_id, running)
+
+
+def _running(service: Service, record: ProjectRecord) -> str | None:
+    latest = service.runs.latest(record.key)
+    under_way = latest is not None and latest.state not in _OVER and service.dispatch.is_running(record.key)
+    return latest.id if latest and under_way else None

@@ -1,0 +1,66 @@
+"""A project that has learned: an initial prompt, one that was published, one that awaits approval, and their runs."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from backend.labeling.calibration import Calibration
+from backend.labeling.fields import Value
+from backend.labeling.prompt import Demonstration, Prompt, PromptVersion
+from backend.runs import Estimate, RunRecord, Spend
+from backend.service import Service
+from tests.flows.payloads import CONFIG, OTHER_CONFIG, PROJECT
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+URL = "http://label-studio.test:8080"
+DEMONSTRATION = Demonstration((Value("text", "Broke twice.\nNever again."),), {"sentiment": ("negative",)})
+LEARNED = Prompt(
+    "Decide how the customer feels. Mind what they say last.",
+    definitions={"positive": "praise", "negative": "a complaint"},
+    rules=("Sarcasm is negative.",),
+    demonstrations=(DEMONSTRATION,),
+    style="text",
+    calibration=Calibration({"sentiment": {"positive": 0.31, "negative": -0.31}}, 1.25, 64),
+)
+ESTIMATE = Estimate("holdout", 50, 0.78, 0.86, 0.08, 0.01, 0.15, 0.97, 6, 2)
+SPEND = Spend(student_calls=480, teacher_calls=3, prompt_tokens=90_000, completion_tokens=480, usd=0.02, seconds=61.4)
+
+
+class History:
+    """Names of the versions: `seed` was active first, `learned` is, `waiting` never was, `foreign` has other labels."""
+
+    def __init__(self, service: Service, *, key: str = PROJECT) -> None:
+        service.see_project(key, config=CONFIG, url=URL)
+        self.key = key
+        self.service = service
+        self.seed = service.current(key, CONFIG).version.name
+        self.learned = self._add(LEARNED, origin="rewrite", parent=self.seed)
+        self.waiting = self._add(replace(LEARNED, rules=()), origin="compress", parent=self.learned)
+        self.foreign = self._add(LEARNED, origin="rewrite", config=OTHER_CONFIG)
+        service.store.activate(key, self.learned, expected=self.seed, by="run-1")
+        self.save(self.run("run-1", active=self.seed, challenger=self.learned, estimate=ESTIMATE, spend=SPEND))
+        self.save(self.run("run-2", challenger=self.waiting, decision="awaiting_approval", trigger="forced"))
+
+    def run(self, run_id: str, **changes: object) -> RunRecord:
+        """One that is done."""
+        record = RunRecord(
+            id=run_id, project=self.key, state="done", started_at=AT, labels=120, active=self.learned, trigger="labels",
+            decision="published", words=("It now says that sarcasm is negative.", "It fixes 6 tasks and breaks 2."),
+            fixes=("11", "12"), breaks=("13",), progress=1.0, ended_at=AT + timedelta(minutes=2),
+        )  # fmt: skip
+        return replace(record, **changes)  # type: ignore[arg-type]
+
+    def save(self, record: RunRecord) -> None:
+        self.service.runs.save(record)
+
+    def active(self) -> str:
+        version = self.service.store.active(self.key)
+        assert version
+        return version.name
+
+    def _add(self, prompt: Prompt, *, origin: str, parent: str | None = None, config: str = CONFIG) -> str:
+        version = PromptVersion.of(
+            self.service.store.next_number(self.key), prompt,
+            config_hash=self.service.schema(config).config_hash, model="scripted-1", origin=origin, created_at=AT,
+        )  # fmt: skip
+        self.service.store.add_version(self.key, replace(version, parent=parent))
+        return version.name
