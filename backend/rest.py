@@ -75,7 +75,7 @@ def roll_back(project: str) -> Answer:
 def optimize(project: str) -> tuple[Answer, int]:
     """Queues a run: it shows among the runs once a worker takes it up."""
     record = catalog.project(service(), project)
-    return _json(run_control.request(service(), record, _options(), by=_caller())), 202
+    return _json(run_control.request(service(), record, _options())), 202
 
 
 @blueprint.get("/projects/<project>/runs")

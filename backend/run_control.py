@@ -1,6 +1,7 @@
 """Optimization runs started and ended by hand."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass as checked
@@ -9,7 +10,7 @@ from backend import catalog
 from backend.dispatch import OPTIMIZE
 from backend.labeling.errors import SettingsError
 from backend.projects import ConflictError
-from backend.runs import RunRequest, RunState
+from backend.runs import RunState
 from backend.service import Service
 from backend.store import ProjectRecord
 
@@ -23,6 +24,11 @@ class RunOptions:
     budget: PositiveInt | None = None
     rounds: PositiveInt | None = None
     require_approval: bool | None = None
+
+    def as_asked(self) -> dict[str, Any]:
+        """For the job: the fields of `worker.learn.Options` that are not None."""
+        asked = {"budget_calls": self.budget, "rounds": self.rounds, "require_approval": self.require_approval}
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Canceled:
     run: str | None
 
 
-def request(service: Service, record: ProjectRecord, options: RunOptions, *, by: str) -> Requested:
+def request(service: Service, record: ProjectRecord, options: RunOptions) -> Requested:
     """Queued whatever the number of new labels. Raises `SettingsError` where no annotations could be read."""
     if not service.settings.can_push:
         raise SettingsError(
@@ -51,8 +57,7 @@ def request(service: Service, record: ProjectRecord, options: RunOptions, *, by:
             hint="Set them for the service and the workers.",
         )
     running = _running(service, record)
-    service.run_requests.ask(record.key, RunRequest(by, options.budget, options.rounds, options.require_approval))
-    service.dispatch.touch(record.key, "optimize", trigger="forced")
+    service.dispatch.touch(record.key, "optimize", trigger="forced", options=options.as_asked())
     return Requested(record.numeric_id, running, service.dispatch.workers(OPTIMIZE))
 
 
@@ -61,9 +66,7 @@ def cancel(service: Service, record: ProjectRecord, run_id: str | None = None) -
     must be of the one under way. Raises `NotKnownError`, and `ConflictError` where there is nothing to end."""
     if run_id is not None and catalog.run(service, record, run_id).state in _OVER:
         raise ConflictError(f"run {run_id} of project {record.numeric_id} is over", hint="There is nothing to cancel.")
-    running, asked = _running(service, record), service.run_requests.asked(record.key)
-    if asked:
-        service.run_requests.done(record.key, asked)
+    running = _running(service, record)
     if not service.dispatch.cancel(record.key):
         raise ConflictError(
             f"no run of project {record.numeric_id} is under way or waits", hint="There is nothing to cancel."

@@ -5,9 +5,16 @@ from collections.abc import Iterator
 from backend.runs import Decision, Estimate, RunRecord, Spend
 
 _SHOWN_IDS = 12
+_TRIGGERS = {
+    "labels": "new labels",
+    "errors": "new errors",
+    "guideline": "a changed guideline",
+    "reconcile": "labels found late",
+    "forced": "being asked to",
+}
 _DECISIONS: dict[Decision, str] = {
-    "published": "published: it labels from now on",
-    "awaiting_approval": "better, and waits for approval",
+    "published": "published",
+    "awaiting_approval": "better, awaits approval",
     "kept": "not published: the gain is not sure enough",
     "no_headroom": "not published: no headroom",
     "too_few_labels": "not published: too few labels",
@@ -29,8 +36,8 @@ def headline(run: RunRecord) -> str:
 
 
 def verdict(run: RunRecord) -> str:
-    """Several paragraphs."""
-    return "\n\n".join([_first(run), *run.words, *_figures(run)])
+    """Several paragraphs: the run's own words, or as long as there are none its figures."""
+    return "\n\n".join([_first(run), *(run.words or _figures(run)), *_tasks(run)])
 
 
 def gain(estimate: Estimate) -> str:
@@ -53,24 +60,26 @@ def spend(spent: Spend) -> str:
 
 
 def _first(run: RunRecord) -> str:
-    challenger = f"{run.challenger} is " if run.challenger and run.decision != "failed" else ""
-    return f"Run {run.id} ({run.trigger}, {run.labels} labels, against {run.active}): {challenger}{headline(run)}."
+    compared = f"{run.challenger} against {run.active}" if run.challenger else f"against {run.active}"
+    began = f"begun {run.started_at.astimezone():%Y-%m-%d %H:%M} for {_TRIGGERS.get(run.trigger, run.trigger)}"
+    return f"Run {run.id}, {began}: {compared}, {run.labels} labels; {headline(run)}."
 
 
 def _figures(run: RunRecord) -> Iterator[str]:
-    lines = []
     if run.estimate:
-        lines.append(f"Accuracy  {gain(run.estimate)}")
-    if run.fixes or run.breaks:
-        lines.append(f"Turns right  {_ids(run.fixes)}")
-        lines.append(f"Turns wrong  {_ids(run.breaks)}")
+        yield f"Accuracy {gain(run.estimate)}."
     if run.state != "queued":
-        lines.append(f"Spent  {spend(run.spend)}")
-    if lines:
-        yield "\n".join(lines)
+        yield f"So far {spend(run.spend)}." if run.state == "running" else f"Spent: {spend(run.spend)}."
+
+
+def _tasks(run: RunRecord) -> Iterator[str]:
+    """Their ids, to look at them in Label Studio."""
+    if run.fixes or run.breaks:
+        yield f"It turns right {_ids(run.fixes)}\nIt turns wrong {_ids(run.breaks)}"
 
 
 def _ids(ids: tuple[str, ...]) -> str:
-    shown = ", ".join(ids[:_SHOWN_IDS]) or "none"
-    more = len(ids) - _SHOWN_IDS
-    return f"{len(ids)} tasks: {shown}{f' and {more} more' if more > 0 else ''}" if ids else "no task"
+    if not ids:
+        return "no task"
+    more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
+    return f"{len(ids)} task{'s' if len(ids) > 1 else ''}: {', '.join(ids[:_SHOWN_IDS])}{more}"

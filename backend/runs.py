@@ -20,23 +20,6 @@ RunState = Literal["queued", "running", "done", "canceled"]
 
 
 @dataclass(frozen=True, slots=True)
-class RunRequest:
-    """A run that `by` asked for, whatever the number of new labels. What is None is as the settings say."""
-
-    by: str
-    budget_calls: int | None = None
-    rounds: int | None = None
-    require_approval: bool | None = None
-
-    def to_json(self) -> str:
-        return _REQUEST.dump_json(self).decode()
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "RunRequest":
-        return _REQUEST.validate_json(text)
-
-
-@dataclass(frozen=True, slots=True)
 class Spend:
     """`usd` is None where a price is unknown: tokens are counted all the same."""
 
@@ -104,5 +87,4 @@ class RunRecord:
         return _RUN.validate_json(text)
 
 
-_REQUEST = TypeAdapter(RunRequest)
 _RUN = TypeAdapter(RunRecord)

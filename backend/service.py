@@ -22,7 +22,6 @@ from backend.labeling.schema import LabelingSchema
 from backend.limiter import Limiter, Priority
 from backend.patience import Deadline
 from backend.redis_client import connect
-from backend.run_requests import RunRequests
 from backend.run_store import RunStore
 from backend.settings import Settings
 from backend.store import ProjectRecord, Store
@@ -50,7 +49,6 @@ class Service:
         self.settings = settings
         self.store = Store(client, max_predictions=settings.max_cached_predictions)
         self.runs = RunStore(client)
-        self.run_requests = RunRequests(client)
         self.dispatch = Dispatch(client)
         self.counters = Counters(client)
         self.limiter = Limiter(client, name=endpoint_key(settings), most=settings.llm_concurrency)

@@ -67,7 +67,7 @@ def test_show_prints_the_active_prompt_as_people_read_it(whetstone: Run, history
         "  fitted on 64 labels; temperature 1.25\n  bias removed from sentiment: positive +0.31, negative -0.31\n",
         "  for the model scripted-1\n",
         "  It now says that sarcasm is negative.\n",
-        "480 calls to the student and 3 to the teacher, 90480 tokens, $0.02, 61 s\n",
+        "  It turns right 2 tasks: 11, 12\n  It turns wrong 1 task: 13\n",
     ):
         assert said in output
 

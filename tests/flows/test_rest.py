@@ -157,19 +157,15 @@ def test_an_id_that_two_instances_have_is_a_conflict_that_names_both_keys(
 def test_a_run_that_is_asked_for_is_queued_with_its_limits(call: Call, history: History, client: FlaskClient) -> None:
     answer = call("POST", "/api/projects/1/optimize", json={"budget": 500, "require_approval": True})
     assert (answer.status_code, answer.json) == (202, {"project": 1, "running": None, "workers": 0})
-    asked = service_of(client).run_requests.asked(PROJECT)
-    assert asked
-    assert (asked.by, asked.budget_calls, asked.rounds, asked.require_approval) == ("API", 500, None, True)
-    assert service_of(client).dispatch.request(PROJECT, "optimize").trigger == "forced"
+    asked = service_of(client).dispatch.request(PROJECT, "optimize")
+    assert (asked.trigger, asked.options) == ("forced", {"budget_calls": 500, "require_approval": True})
 
 
 def test_without_a_body_the_settings_say_what_a_run_may_spend(
     call: Call, history: History, client: FlaskClient
 ) -> None:
     assert call("POST", "/api/projects/1/optimize").status_code == 202
-    asked = service_of(client).run_requests.asked(PROJECT)
-    assert asked
-    assert asked.budget_calls is None
+    assert service_of(client).dispatch.request(PROJECT, "optimize").options == {}
 
 
 @pytest.mark.parametrize(
