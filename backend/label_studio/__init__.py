@@ -2,7 +2,7 @@
 
 from backend.label_studio.client import LabelStudioClient
 from backend.label_studio.errors import LabelStudioDownError, LabelStudioRefusedError
-from backend.label_studio.values import BackendRow, BasicAuth, Project, Task, Webhook
+from backend.label_studio.values import BackendRow, BasicAuth, Project, Task, TaskRow, TaskStamp, Webhook
 
 __all__ = [
     "BackendRow",
@@ -12,5 +12,7 @@ __all__ = [
     "LabelStudioRefusedError",
     "Project",
     "Task",
+    "TaskRow",
+    "TaskStamp",
     "Webhook",
 ]

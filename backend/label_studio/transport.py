@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from threading import Lock
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,6 +15,8 @@ from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 from backend.label_studio.errors import LabelStudioDownError, LabelStudioRefusedError
 from backend.label_studio.values import Json, TokenKind
 from backend.labeling.errors import LabelStudioError
+
+Value = TypeVar("Value")
 
 _CONNECT_TIMEOUT_S = 5.0
 _DETAIL_CHARACTERS = 400
@@ -52,6 +55,13 @@ class Transport:
 
     def write(self, method: str, path: str, body: Json, *, what: str = "", timeout_s: float | None = None) -> Json:
         return self._call(method, path, body=body, timeout_s=timeout_s, what=what)
+
+    def parsed(self, parse: Callable[[Json], Value], row: Json) -> Value:
+        try:
+            return parse(row)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            message = f"Label Studio at {self.url} gave an answer of another shape than 1.23's ({error!r})"
+            raise LabelStudioRefusedError(message) from error
 
     def _call(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from backend.identity import project_key
@@ -61,6 +62,39 @@ class Task:
     def parse(cls, row: Mapping[str, Json]) -> "Task":
         versions = (version.strip() for version in (row.get("predictions_model_versions") or "").split(","))
         return cls(int(row["id"]), dict(row["data"]), frozenset(filter(None, versions)), bool(row.get("is_labeled")))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStamp:
+    """When a task or something of it last changed, by Label Studio's clock; `annotations` counts skips too."""
+
+    id: int
+    updated_at: datetime
+    annotations: int
+
+    @classmethod
+    def parse(cls, row: Mapping[str, Json]) -> "TaskStamp":
+        count = int(row.get("total_annotations") or 0) + int(row.get("cancelled_annotations") or 0)
+        return cls(int(row["id"]), datetime.fromisoformat(row["updated_at"]), count)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task with its annotations and predictions as Label Studio lists them."""
+
+    stamp: TaskStamp
+    data: dict[str, Json] = field(repr=False)
+    annotations: tuple[Mapping[str, Json], ...] = field(repr=False)
+    predictions: tuple[Mapping[str, Json], ...] = field(repr=False)
+
+    @property
+    def id(self) -> int:
+        return self.stamp.id
+
+    @classmethod
+    def parse(cls, row: Mapping[str, Json]) -> "TaskRow":
+        annotations, predictions = tuple(row["annotations"]), tuple(row["predictions"])
+        return cls(TaskStamp.parse(row), dict(row["data"]), annotations, predictions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -28,11 +29,14 @@ class LabelStudioStub:
     """Serves inside `with`. `strict` refuses a whole import for one bad prediction instead of dropping that one.
     `outages` are the next answers' statuses, 200 for a good one. `config_for_import`, when set, is what predictions are
     validated against. `loses_answer_of_import` carries imports out and answers 504. `calls` are method and path of all
-    requests."""
+    requests. Each write moves the `now` of its clock by a second."""
 
     config: str = CONFIG
     tasks: dict[int, Json] = field(default_factory=dict)
     predictions: dict[int, list[Json]] = field(default_factory=dict)
+    annotations: dict[int, list[Json]] = field(default_factory=dict)
+    updated_at: dict[int, str] = field(default_factory=dict)
+    now: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)
     backend_url: str = "http://localhost:9090"
     title: str = "LLM labeler"
     model_version: str = "LLM labeler"
@@ -47,6 +51,7 @@ class LabelStudioStub:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._last_id = 0
 
     @property
     def url(self) -> str:
@@ -54,6 +59,52 @@ class LabelStudioStub:
 
     def add(self, *rows: Json) -> None:
         self.tasks.update({row["id"]: row["data"] for row in rows})
+        self.updated_at.update(dict.fromkeys((row["id"] for row in rows), self._tick()))
+
+    def annotate(self, task_id: int, *labels: str, by: int = 1, **fields: Any) -> Json:
+        """As a person who looked at the task; `fields` are of the annotation. It is returned as it is stored."""
+        new = self._new()
+        annotation = {
+            **new,
+            "result": choices(*labels) if labels else [],
+            "completed_by": by,
+            "was_cancelled": False,
+            "ground_truth": False,
+            "updated_at": new["created_at"],
+            "lead_time": 4.2,
+            "parent_prediction": None,
+            "task": task_id,
+            **fields,
+        }
+        self.annotations.setdefault(task_id, []).append(annotation)
+        self.updated_at[task_id] = annotation["updated_at"]
+        return annotation
+
+    def edit(self, annotation: Json, *labels: str, **fields: Any) -> None:
+        annotation |= {"updated_at": self._tick(), **fields, **({"result": choices(*labels)} if labels else {})}
+        self.updated_at[annotation["task"]] = annotation["updated_at"]
+
+    def delete_annotation(self, annotation: Json) -> None:
+        self.annotations[annotation["task"]].remove(annotation)
+        self.updated_at[annotation["task"]] = self._tick()
+
+    def delete_task(self, task_id: int) -> None:
+        del self.tasks[task_id], self.updated_at[task_id]
+        self.annotations.pop(task_id, None)
+        self.predictions.pop(task_id, None)
+
+    def predict(self, task_id: int, label: str, *, version: str, **fields: Any) -> Json:
+        """A stored prediction, which leaves the task's time as it is: it came by a bulk import."""
+        row = {"task": task_id, "result": choices(label), "model_version": version, "score": 0.8}
+        prediction = {**self._new(), **row, **fields}
+        self.predictions.setdefault(task_id, []).append(prediction)
+        return prediction
+
+    def delete_predictions(self, task_id: int) -> None:
+        """Which also empties what annotations say of their origin."""
+        self.predictions.pop(task_id, None)
+        for annotation in self.annotations.get(task_id, ()):
+            annotation["parent_prediction"] = None
 
     def versions(self, task_id: int) -> list[str]:
         return [prediction["model_version"] for prediction in self.predictions.get(task_id, [])]
@@ -102,7 +153,9 @@ class LabelStudioStub:
         filters = json.loads(query["query"][0])["filters"]["items"]
         found = [task_id for task_id in sorted(self.tasks) if all(self._passes(task_id, each) for each in filters)]
         page = found[: int(query["page_size"][0])]
-        return {"total": len(found), "tasks": [self._row(task_id) for task_id in page]}
+        included = query["include"][0].split(",")
+        whole = query["fields"] == ["all"]
+        return {"total": len(found), "tasks": [self._row(task_id, included, whole=whole) for task_id in page]}
 
     def _passes(self, task_id: int, each: Json) -> bool:
         match each["filter"], each["operator"]:
@@ -112,16 +165,41 @@ class LabelStudioStub:
                 return task_id in each["value"]
             case "filter:tasks:predictions_model_versions", "not_contains":
                 return not set(self.versions(task_id)) & set(each["value"])
+            case "filter:tasks:updated_at", "greater":
+                read = datetime.strptime(each["value"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+                return datetime.fromisoformat(self.updated_at[task_id]) > read
+            case "filter:tasks:total_annotations" | "filter:tasks:cancelled_annotations", "greater":
+                return self._count(task_id, each["filter"].rpartition(":")[2]) > each["value"]
+            case "filter:tasks:total_annotations", "equal":
+                return self._count(task_id, "total_annotations") == each["value"]
         raise RefusedError(400, f"unknown filter {each}")
 
-    def _row(self, task_id: int) -> Json:
-        versions = ",".join(self.versions(task_id))
-        return {
+    def _row(self, task_id: int, included: Sequence[str], *, whole: bool) -> Json:
+        row = {
             "id": task_id,
             "data": self.tasks[task_id],
+            "updated_at": self.updated_at[task_id],
             "is_labeled": False,
-            "predictions_model_versions": versions,
+            "total_annotations": self._count(task_id, "total_annotations"),
+            "cancelled_annotations": self._count(task_id, "cancelled_annotations"),
         }
+        if whole:
+            row["predictions_model_versions"] = ",".join(self.versions(task_id))
+            row["annotations"] = self.annotations.get(task_id, [])
+            row["predictions"] = self.predictions.get(task_id, [])
+        return {name: row[name] for name in included if name in row}
+
+    def _count(self, task_id: int, column: str) -> int:
+        skips = sum(annotation["was_cancelled"] for annotation in self.annotations.get(task_id, ()))
+        return skips if column == "cancelled_annotations" else len(self.annotations.get(task_id, ())) - skips
+
+    def _new(self) -> Json:
+        self._last_id += 1
+        return {"id": self._last_id, "created_at": self._tick()}
+
+    def _tick(self) -> str:
+        self.now += timedelta(seconds=1)
+        return self.now.isoformat().replace("+00:00", "Z")
 
     def _import(self, rows: list[Json]) -> Json:
         unknown = [row["task"] for row in rows if row["task"] not in self.tasks]
@@ -132,7 +210,7 @@ class LabelStudioStub:
         if self.strict and len(valid) < len(rows):
             raise RefusedError(400, "Validation error")
         for row in valid:
-            self.predictions.setdefault(row["task"], []).append({"model_version": "undefined", **row})
+            self.predictions.setdefault(row["task"], []).append({**self._new(), "model_version": "undefined", **row})
         if self.loses_answer_of_import:
             raise RefusedError(504)
         return {"created": len(valid)}
@@ -168,6 +246,11 @@ class LabelStudioStub:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def choices(*labels: str) -> list[Json]:
+    """A result for the payloads' configuration."""
+    return [{"from_name": "sentiment", "to_name": "text", "type": "choices", "value": {"choices": list(labels)}}]
 
 
 def _handler(stub: LabelStudioStub) -> type[BaseHTTPRequestHandler]:
