@@ -43,11 +43,15 @@ class LabelingSchema:
                 raise
             return None
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of what a prediction can depend on in a task's data: the data fields and dynamic options, nothing else."""
+        options = (control.options_key for control in self.controls if control.options_key)
+        return (*(field.key for field in self.fields), *options)
+
     def data_hash(self, data: Mapping[str, Any]) -> str:
-        """SHA-256 over what a prediction can depend on: the data fields and dynamic options, nothing else."""
-        keys = [field.key for field in self.fields]
-        keys += [control.options_key for control in self.controls if control.options_key]
-        used = {key: data.get(key) for key in keys}
+        """SHA-256 over `keys` of the task's data."""
+        used = {key: data.get(key) for key in self.keys}
         return hashlib.sha256(json.dumps(used, sort_keys=True, default=repr).encode()).hexdigest()[:32]
 
 

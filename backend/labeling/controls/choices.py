@@ -14,13 +14,17 @@ YES, NO = Label("yes", "yes"), Label("no", "no")
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Each task may bring more options, under `options_key` of its data (`value="$key"`), after the fixed `labels`."""
+    """Each task may bring more options, under `options_key` of its data (`value="$key"`), after the fixed `labels`.
+
+    `required`: Label Studio takes no annotation without an answer.
+    """
 
     name: str
     to_names: tuple[str, ...]
     labels: tuple[Label, ...]
     multiple: bool = False
     options_key: str = ""
+    required: bool = False
 
     def questions(self, data: Mapping[str, Any]) -> tuple[Question, ...]:
         """Single choice: one question over all labels. Multiple: a yes-or-no question for each label."""
@@ -100,6 +104,7 @@ def parse_choices(tag: Any) -> tuple[Choices, list[str]]:
         labels=labels,
         multiple=attributes.get("choice") == "multiple",
         options_key=source[1:] if source.startswith("$") else "",
+        required=attributes.get("required", "").lower() == "true",
     )
     return control, remarks
 
