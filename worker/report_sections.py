@@ -1,0 +1,192 @@
+"""The report as headings, paragraphs and tables of plain text, which a terminal, Markdown and a page each lay out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from worker import wording
+from worker.report_document import ControlJson, FiguresJson, Report, ShareJson, VersionJson
+
+_MOST_IDS = 12
+_MOST_CELLS = 30
+_NOTHING = "(none)"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The paragraphs stand before the table."""
+
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    table: Table | None = None
+
+
+def sections(report: Report) -> list[Section]:
+    """Without a title for the whole; sections with nothing to say are left out."""
+    active = report["versions"][0]
+    figures, basis = active[active["basis"]], _basis(active)
+    found = [
+        Section("In short", tuple(report["words"])),
+        _verdict(report),
+        _versions(report["versions"]),
+        *(section for control in figures["controls"] for section in _control(control, basis)),
+        _curve(report),
+        _calibration(figures, basis),
+        _acceptance(report),
+        _splits(report),
+        _spend(report),
+        _activations(report),
+    ]
+    return [section for section in found if section.paragraphs or (section.table and section.table.rows)]
+
+
+def _basis(version: VersionJson) -> str:
+    where = "labels it had not seen" if version["basis"] == "unseen" else "all labels, which flatter it"
+    return f"{version['version']} on {where}"
+
+
+def _verdict(report: Report) -> Section:
+    run = report["last_run"]
+    if run is None:
+        return Section("The last run")
+    stopped = () if run["words"] else (f"The run is {run['state']}.",)
+    both = (("Tasks it mends", run["fixes"]), ("Tasks it spoils", run["breaks"]))
+    tasks = [f"{title}: {_ids(ids)}." for title, ids in both if ids]
+    return Section(f"The last run, {_day(run['started_at'])}", (*run["words"], *stopped, *tasks))
+
+
+def _versions(versions: Sequence[VersionJson]) -> Section:
+    rows = tuple(
+        (
+            f"{each['version']} (active)" if each["active"] else each["version"],
+            each["origin"],
+            _share(each["unseen"]["accuracy"]),
+            _share(each["all"]["accuracy"]),
+            "; ".join(_macro_f1(control) for control in each[each["basis"]]["controls"]),
+        )
+        for each in versions
+    )
+    return Section("Prompt versions", (), Table(("version", "from", "unseen labels", "all labels", "macro F1"), rows))
+
+
+def _macro_f1(control: ControlJson) -> str:
+    value = control["macro_f1"]["value"]
+    return "-" if value is None else f"{value:.2f} ({control['macro_f1']['low']:.2f}-{control['macro_f1']['high']:.2f})"
+
+
+def _control(control: ControlJson, basis: str) -> Iterator[Section]:
+    if not control["accuracy"]["n"]:
+        return
+    name = control["control"]
+    rows = tuple(
+        (
+            each["label"],
+            str(each["recall"]["n"]),
+            _share(each["precision"]),
+            _share(each["recall"]),
+            "-" if each["f1"] is None else f"{each['f1']:.2f}",
+        )
+        for each in control["labels"]
+    )
+    words = f"{basis}: right on {control['accuracy']['words']}; macro F1 {control['macro_f1']['words']}."
+    yield Section(
+        f"Precision and recall of {name}", (words,), Table(("label", "true", "precision", "recall", "F1"), rows)
+    )
+    yield _confusion(control)
+
+
+def _confusion(control: ControlJson) -> Section:
+    """Mistakes first."""
+    cells = sorted(control["confusion"], key=lambda cell: cell["true"] == cell["predicted"])
+    rows = tuple(
+        (_named(cell["true"]), _named(cell["predicted"]), str(len(cell["tasks"])), _ids(cell["tasks"]))
+        for cell in cells[:_MOST_CELLS]
+    )
+    failed = [f"No usable answer: {_ids(control['failed'])}."] if control["failed"] else []
+    left = [f"{len(cells) - _MOST_CELLS} rarer pairs are in the JSON document."] if len(cells) > _MOST_CELLS else []
+    columns = ("people say", "predicted", "tasks", "their ids")
+    return Section(f"Confusion of {control['control']}", (*failed, *left), Table(columns, rows))
+
+
+def _named(label: str | None) -> str:
+    return _NOTHING if label is None else label
+
+
+def _curve(report: Report) -> Section:
+    rows = tuple(
+        (
+            str(point["labels"]),
+            _day(point["at"]),
+            point["version"],
+            _share(point["accuracy"]),
+            (point["decision"] or "now").replace("_", " "),
+            point["kind"],
+        )
+        for point in report["curve"]
+    )
+    columns = ("labels", "day", "version", "right", "decision", "measured")
+    return Section("By number of labels", (), Table(columns, rows))
+
+
+def _calibration(figures: FiguresJson, basis: str) -> Section:
+    found = figures["calibration"]
+    rows = tuple((str(each["n"]), f"{each['score']:.2f}", f"{each['accuracy']:.2f}") for each in found["bins"])
+    numbers = ", ".join(
+        f"{name} {value:.3f}"
+        for name, value in (
+            ("calibration error", found["ece"]),
+            ("Brier score", found["brier"]),
+            ("AUROC", found["auroc"]),
+        )
+        if value is not None
+    )
+    words = (f"{basis}: {numbers}.",) if numbers else ()
+    return Section(
+        "Calibration: do scores keep their word", (found["words"], *words), Table(("labels", "score", "right"), rows)
+    )
+
+
+def _acceptance(report: Report) -> Section:
+    rows = tuple((version, _share(kept)) for version, kept in report["acceptance"]["by_version"].items())
+    return Section("Acceptance: predictions that people kept", (), Table(("shown by", "kept"), rows))
+
+
+def _splits(report: Report) -> Section:
+    rows = tuple(
+        (each["split"], str(each["labels"]), str(each["blind"]), str(each["prefilled"]), str(each["divided"]))
+        for each in report["splits"]
+    )
+    contested = (f"People split evenly on: {_ids(report['contested'])}.",) if report["contested"] else ()
+    columns = ("split", "labels", "blind", "prefilled", "decided by majority")
+    return Section("Where the labels are", contested, Table(columns, rows if report["labels"] else ()))
+
+
+def _spend(report: Report) -> Section:
+    return Section("What it cost", (report["spend"]["words"],))
+
+
+def _activations(report: Report) -> Section:
+    rows = tuple((each["at"][:19].replace("T", " "), each["version"], each["by"]) for each in report["activations"])
+    return Section("Who made which prompt active", (), Table(("when (UTC)", "version", "by"), rows[:_MOST_IDS]))
+
+
+def _share(found: ShareJson) -> str:
+    """ "18/21 86 % (70 to 94 %)"."""
+    if found["value"] is None:
+        return "-"
+    interval = wording.between(found["low"], found["high"])
+    return f"{found['right']}/{found['n']} {wording.percent(found['value'])} ({interval})"
+
+
+def _ids(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+    return f"{', '.join(ids[:_MOST_IDS])}{more}"
+
+
+def _day(at: str) -> str:
+    return at[:10]
