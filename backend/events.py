@@ -10,11 +10,12 @@ from backend.labeling.errors import SchemaError, WhetstoneError
 from backend.service import Service
 
 _log = structlog.get_logger(__name__)
+# What changes annotations: skips, edits, and lists of ids alone among them. Nothing of the payloads is kept, since the
+# worker reads what is true by then. What was deleted shows only when all is read anew.
+_WRITTEN = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"})
+_DELETED = frozenset({"ANNOTATIONS_DELETED", "TASKS_DELETED"})
 # What Label Studio 1.23 sends; figures of anything else go under one name, so that they stay few.
-_ACTIONS = frozenset({
-    "ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED",
-    "TASKS_CREATED", "TASKS_DELETED", "PROJECT_UPDATED", "START_TRAINING",
-})  # fmt: skip
+_ACTIONS = _WRITTEN | _DELETED | {"TASKS_CREATED", "PROJECT_UPDATED", "START_TRAINING"}
 
 
 def receive(service: Service, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,16 +27,27 @@ def receive(service: Service, payload: Mapping[str, Any]) -> dict[str, Any]:
     key = identity.from_payload(project)
     service.counters.count("events", {"action": action if action in _ACTIONS else "other"})
     _see(service, key, project)
-    if action == "TASKS_CREATED":
+    _queue(service, key, action, payload)
+    return {"status": "ok"}
+
+
+def _queue(service: Service, key: str, action: str, payload: Mapping[str, Any]) -> None:
+    if action in _WRITTEN:
+        service.follow(key)
+    elif action in _DELETED:
+        service.follow(key, trigger="reconcile")
+    elif action == "TASKS_CREATED":
         service.queue_tasks(key, _task_ids(payload.get("tasks")))
+        if payload["project"].get("total_annotations_number") != 0:
+            service.follow(key)  # imported tasks may bring annotations, of which no event tells
     elif action == "START_TRAINING":
         service.label_open_tasks(key)
-    return {"status": "ok"}
+        service.learn(key, trigger="forced")
 
 
 def _see(service: Service, key: str, project: Mapping[str, Any]) -> None:
     """Keeps the configuration and the guideline, nothing else of the payload: it holds tokens. A change of either may
-    give the project another version, and its tasks are queued for that."""
+    give the project another version, for which its tasks are queued; a new guideline is learned from."""
     config = project.get("label_config")
     if not isinstance(config, str) or not config:
         return

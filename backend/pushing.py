@@ -1,4 +1,4 @@
-"""Predictions into Label Studio: a chunk of tasks is labelled, imported in bulk, and counted."""
+"""Predictions into Label Studio: a chunk of tasks is labelled, imported in bulk, and counted. Blind tasks wait."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from http import HTTPStatus
 import structlog
 
 from backend.batch import Failure
-from backend.label_studio import BackendRow, LabelStudioClient, LabelStudioRefusedError
+from backend.blind import is_blind
+from backend.label_studio import BackendRow, LabelStudioClient, LabelStudioRefusedError, Project, Task
 from backend.labeling.errors import LabelStudioError
 from backend.service import Current, Service
 from backend.settings import Settings
@@ -18,16 +19,31 @@ _log = structlog.get_logger(__name__)
 _TASK_S = 30.0
 
 
+class ProjectGoneError(LabelStudioError):
+    """Deleted, or never there: another Label Studio's."""
+
+    exit_code = 1
+    hint = "LABEL_STUDIO_URL must be the Label Studio that sent the event."
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A project in its Label Studio, with what labels it now."""
 
     record: ProjectRecord
     current: Current
+    blind_share: float
 
     @property
     def project_id(self) -> int:
         return self.record.numeric_id
+
+    def is_blind(self, task_id: int) -> bool:
+        return is_blind(self.record.key, task_id, self.blind_share)
+
+    def wants(self, task: Task) -> bool:
+        """Whether it is to have a prediction: a blind one when it is annotated."""
+        return task.labelled or not self.is_blind(task.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +64,35 @@ def make_client(settings: Settings) -> LabelStudioClient:
 
 
 def target(service: Service, client: LabelStudioClient, project_id: int, *, key: str = "") -> Target:
-    """Asks Label Studio for the project as it is now. Raises `LabelStudioError` when `key` names another instance's."""
-    project = client.project(project_id)
+    """Asks Label Studio for the project as it is now. Raises `ProjectGoneError` when there is none, or when `key` names
+    another instance's."""
+    project = _project(client, project_id)
     if key and project.key != key:
-        raise LabelStudioError(
-            f"project {project_id} at {client.url} is {project.key}, not {key}: another Label Studio's",
-            hint="LABEL_STUDIO_URL must be the Label Studio that sent the event.",
+        raise ProjectGoneError(
+            f"project {project_id} at {client.url} is {project.key}, not {key}: another Label Studio's"
         )
     current = service.current_after_seeing(
         project.key, config=project.config, expert_instruction=project.expert_instruction
     )
     record = service.store.project(project.key)
     assert record is not None  # noqa: S101 - just written
-    return Target(record, current)
+    return Target(record, current, service.settings.blind_share)
+
+
+def _project(client: LabelStudioClient, project_id: int) -> Project:
+    try:
+        return client.project(project_id)
+    except LabelStudioRefusedError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            raise ProjectGoneError(str(error)) from None
+        raise
 
 
 def push(service: Service, client: LabelStudioClient, to: Target, task_ids: Sequence[int]) -> Pushed:
-    """Tasks that have a prediction of the active version are left alone, so that a chunk may be tried again."""
+    """Tasks that have a prediction of the active version are left alone, so that a chunk may be tried again; so are
+    blind ones."""
     version = to.current.version.name
-    tasks = list(client.tasks(to.project_id, task_ids, lacking=version))
+    tasks = [task for task in client.tasks(to.project_id, task_ids, lacking=version) if to.wants(task)]
     outcomes = service.label(
         to.record.key,
         to.current,
@@ -152,5 +178,9 @@ def _own_backend(settings: Settings, rows: Sequence[BackendRow]) -> BackendRow |
 
 
 def lacking(client: LabelStudioClient, to: Target) -> list[int]:
-    """Ids of the tasks with no prediction of the active version, rising."""
-    return list(client.task_ids(to.project_id, lacking=to.current.version.name))
+    """Ids of the tasks that are to have a prediction of the active version and have none, rising."""
+    ids = list(client.task_ids(to.project_id, lacking=to.current.version.name))
+    hidden = {task_id for task_id in ids if to.is_blind(task_id)}
+    if hidden:
+        hidden -= {task.id for task in client.tasks(to.project_id, hidden) if task.labelled}
+    return [task_id for task_id in ids if task_id not in hidden]

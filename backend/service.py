@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from backend.batch import Batch, BatchLabeler, Failure, Outcome
+from backend.blind import is_blind, lacks_annotations
 from backend.counters import Counters
 from backend.dispatch import Dispatch
 from backend.engine import endpoint_key, make_engine, make_wire
@@ -47,6 +48,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         client = connect(settings.redis_address)
         self.settings = settings
+        self.redis = client  # for the worker's own stores
         self.store = Store(client, max_predictions=settings.max_cached_predictions)
         self.runs = RunStore(client)
         self.dispatch = Dispatch(client)
@@ -76,6 +78,8 @@ class Service:
         changes = {name: value for name, value in told.items() if value is not None and value != getattr(known, name)}
         if changes:
             self.store.update_project(key, **changes)
+        if "expert_instruction" in changes:
+            self.learn(key, trigger="guideline")
 
     def current_after_seeing(
         self, key: str, *, config: str, url: str | None = None, expert_instruction: str | None = None
@@ -163,13 +167,17 @@ class Service:
         return self.batches.label(Batch(key, current.version, current.schema, tasks, priority, deadline))
 
     def predict(self, key: str, config: str, tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Label Studio's tasks become its `results`: in order, `{}` for one that failed. Those that may succeed later
-        are queued and pushed into Label Studio when done."""
+        """Label Studio's tasks become its `results`: in order, `{}` for one that failed or is to stay blind. Those that
+        may succeed later are queued and pushed into Label Studio when done."""
         current = self.current(key, config)
-        data = [_data(task) for task in tasks]
+        share = self.settings.blind_share
+        blinded = [is_blind(key, task.get("id"), share) and lacks_annotations(task) for task in tasks]
+        seen = [task for task, hidden in zip(tasks, blinded, strict=True) if not hidden]
+        data = [_data(task) for task in seen]
         outcomes = self.label(key, current, data, priority="live", deadline_s=self.settings.predict_deadline_s)
-        self._report(key, tasks, outcomes)
-        return [{} if isinstance(outcome, Failure) else outcome for outcome in outcomes]
+        self._report(key, seen, outcomes)
+        results = iter([{} if isinstance(outcome, Failure) else outcome for outcome in outcomes])
+        return [{} if hidden else next(results) for hidden in blinded]
 
     def _report(self, key: str, tasks: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome]) -> None:
         failed = {
@@ -207,6 +215,21 @@ class Service:
             self.dispatch.label_project(key)
         except StoreError as error:
             _log.warning("the project's tasks cannot be queued", project=key, reason=str(error))
+
+    def follow(self, key: str, *, trigger: str = "") -> None:
+        """Has the worker read what annotators decided, and improve the prompt when there is enough of it."""
+        self._ask(key, "follow", trigger)
+
+    def learn(self, key: str, *, trigger: str) -> None:
+        """Has the worker improve the prompt, whatever the number of new labels."""
+        self._ask(key, "optimize", trigger)
+
+    def _ask(self, key: str, kind: str, trigger: str) -> None:
+        """Without a key for Label Studio no annotation can be read."""
+        if self.settings.can_push:
+            self.dispatch.touch(key, kind, trigger=trigger)
+        else:
+            _log.warning("nothing is learned: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY", project=key)
 
 
 def _limits(settings: Settings) -> Limits:

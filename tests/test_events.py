@@ -4,15 +4,19 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer
 from structlog.testing import capture_logs
 
 from backend import events
 from backend.identity import IdentityError
+from backend.kinds import Request
 from backend.labeling.errors import StoreError, WhetstoneError
 from backend.service import Service
 from backend.settings import Settings
 
 PROJECT = "1.1795346384"
+NEW = {"total_annotations_number": 0}
 Event = Callable[..., dict[str, Any]]
 
 
@@ -39,6 +43,13 @@ def event(captured: Callable[[str], Any]) -> Event:
     return make
 
 
+def jobs(service: Service, queue: str = "label") -> list[str]:
+    """Names of the jobs that wait."""
+    ids = service.redis.lrange(f"rq:queue:{queue}", 0, -1)
+    found = Job.fetch_many([each.decode() for each in ids], connection=service.redis, serializer=JSONSerializer)
+    return [job.func_name.rpartition(".")[2] for job in found if job]
+
+
 def counted(service: Service) -> dict[str, float]:
     return {count.labels["action"]: count.value for count in service.counters.counts() if count.name == "events"}
 
@@ -61,21 +72,58 @@ def test_only_the_configuration_and_the_guideline_of_a_project_are_kept(service:
 
 def test_new_tasks_are_queued_by_their_ids(service: Service, event: Event) -> None:
     rows = [{"id": 5, "data": {}}, {"id": "6"}, {"data": {}}, None, {"id": 7}]
-    events.receive(service, event("TASKS_CREATED", tasks=rows))
-    assert service.dispatch.queue_lengths()["label"] == 1
+    events.receive(service, event("TASKS_CREATED", project=NEW, tasks=rows))
+    assert jobs(service) == ["label_chunk"]
     assert service.dispatch.label_tasks(PROJECT, [5, 6, 7], chunk=50) == 1  # 5 and 7 wait already
 
 
 @pytest.mark.parametrize("tasks", [None, {}, "text", [], [[]]])
 def test_an_event_with_no_usable_tasks_queues_nothing(tasks: Any, service: Service, event: Event) -> None:
-    events.receive(service, event("TASKS_CREATED", tasks=tasks))
-    assert service.dispatch.queue_lengths()["label"] == 0
+    events.receive(service, event("TASKS_CREATED", project=NEW, tasks=tasks))
+    assert jobs(service) == []
 
 
-def test_training_asked_for_again_and_again_is_one_job(service: Service, event: Event) -> None:
+def test_tasks_imported_into_a_project_with_annotations_may_bring_some(service: Service, event: Event) -> None:
+    events.receive(service, event("TASKS_CREATED", tasks=[{"id": 5}]))
+    assert jobs(service) == ["follow", "label_chunk"]
+
+
+def test_training_asked_for_again_and_again_is_one_run(service: Service, event: Event) -> None:
     for _ in range(3):
         events.receive(service, event("START_TRAINING"))
-    assert service.dispatch.queue_lengths()["label"] == 1
+    assert (jobs(service), jobs(service, "optimize")) == (["label_project"], ["optimize"])
+    assert service.dispatch.request(PROJECT, "optimize").trigger == "forced"
+
+
+@pytest.mark.parametrize(
+    ("name", "trigger"),
+    [
+        ("annotation_created", ""),
+        ("annotation_created_skipped", ""),
+        ("annotation_created_ui_skip", ""),
+        ("annotation_updated", ""),
+        ("annotation_updated_ground_truth", ""),
+        ("annotations_created_bulk_from_predictions", ""),
+        ("annotations_deleted", "reconcile"),
+        ("tasks_deleted", "reconcile"),
+    ],
+)
+def test_whatever_changes_annotations_has_them_read_once(
+    name: str, trigger: str, service: Service, captured: Callable[[str], Any]
+) -> None:
+    """Lists, lists of ids alone and skips among them."""
+    for _ in range(3):
+        events.receive(service, captured(f"webhook_{name}")["body"])
+    assert (jobs(service), jobs(service, "optimize")) == (["follow"], [])
+    assert service.dispatch.request(PROJECT, "follow") == Request(3, trigger)
+
+
+def test_without_a_key_for_label_studio_nothing_is_learned_and_the_log_says_so(redis_url: str, event: Event) -> None:
+    service = Service(Settings(redis_url=redis_url, openai_base_url="http://127.0.0.1:1/v1"))
+    with capture_logs() as lines:
+        events.receive(service, event("ANNOTATION_CREATED"))
+    assert jobs(service) == []
+    assert [line["project"] for line in lines if "LABEL_STUDIO_API_KEY" in line["event"]] == [PROJECT]
 
 
 def test_the_same_project_again_changes_nothing(service: Service, event: Event) -> None:
@@ -95,7 +143,17 @@ def test_another_guideline_is_another_version_and_has_the_project_labelled_anew(
     assert after
     assert after.name != before.name
     assert after.prompt.instruction == "Sarcasm is negative."
-    assert service.dispatch.queue_lengths()["label"] == 1
+    assert jobs(service) == ["label_project"]
+
+
+def test_a_guideline_is_learned_from_when_it_changes_and_not_when_it_is_first_seen(
+    service: Service, event: Event
+) -> None:
+    events.receive(service, event("PROJECT_UPDATED"))
+    assert jobs(service, "optimize") == []
+    events.receive(service, event("PROJECT_UPDATED", project={"expert_instruction": "Sarcasm is negative."}))
+    assert jobs(service, "optimize") == ["optimize"]
+    assert service.dispatch.request(PROJECT, "optimize") == Request(1, "guideline")
 
 
 def test_a_configuration_that_cannot_be_labelled_is_taken_note_of(service: Service, event: Event) -> None:

@@ -116,7 +116,12 @@ def service(endpoint: Endpoint, redis_url: str) -> Iterator[Served]:
 
 
 def environment_for(endpoint: Endpoint, redis_url: str) -> dict[str, str]:
-    return {"OPENAI_BASE_URL": endpoint.base_url, "LLM_PROMPT_STYLE": endpoint.style, "REDIS_URL": redis_url}
+    return {
+        "OPENAI_BASE_URL": endpoint.base_url,
+        "LLM_PROMPT_STYLE": endpoint.style,
+        "REDIS_URL": redis_url,
+        "BLIND_SHARE": "0",
+    }
 
 
 @contextmanager

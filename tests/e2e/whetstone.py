@@ -44,6 +44,7 @@ def running(label_studio: LabelStudioServer, home: Path) -> Iterator[Whetstone]:
             webhook_secret="the webhook's own",
             port=free_port(),
             whetstone_home=home,
+            blind_share=0,
         )
         with Stack(settings) as stack:
             yield Whetstone(label_studio, stack, llm)

@@ -44,6 +44,12 @@ def _dropped_clients() -> Iterator[None]:
     gc.collect()
 
 
+@pytest.fixture(autouse=True)
+def _no_blind_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that every task has a prediction, where a test does not say otherwise."""
+    monkeypatch.setenv("BLIND_SHARE", "0")
+
+
 @pytest.fixture
 def configured(redis_url: str, scripted_llm: ScriptedLLM) -> Callable[..., Settings]:
     """Settings that point at the test's Redis and LLM; arguments change them."""
@@ -127,9 +133,9 @@ def service_of(client: FlaskClient) -> Service:
     return service
 
 
-def queued(redis_client: Redis) -> list[tuple[str, list[Any]]]:
+def queued(redis_client: Redis, queue: str = LABEL) -> list[tuple[str, list[Any]]]:
     """The function's name and the arguments of each job that waits."""
-    ids = [job_id.decode() for job_id in redis_client.lrange(f"rq:queue:{LABEL}", 0, -1)]
+    ids = [job_id.decode() for job_id in redis_client.lrange(f"rq:queue:{queue}", 0, -1)]
     jobs = Job.fetch_many(ids, connection=redis_client, serializer=JSONSerializer)
     return [(job.func_name.rpartition(".")[2], list(job.args)) for job in jobs if job]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from backend.dispatch import OPTIMIZE
 from backend.model import WhetstoneModel
 from tests.conftest import CAPTURES, TESTS
 from tests.flows.conftest import Web, queued, service_of
@@ -166,7 +167,8 @@ def test_no_annotation_event_makes_the_annotator_wait_for_anything(
 ) -> None:
     """Points 8 to 11: skips, bulk-made and deleted ones alike."""
     assert replay(web(**pushes), captured(name)).status_code == 201
-    assert (scripted_llm.requests, label_studio.calls, queued(redis_client)) == ([], [], [])
+    assert (scripted_llm.requests, label_studio.calls) == ([], [])
+    assert queued(redis_client) == [("follow", [PROJECT])]
 
 
 def test_a_training_request_per_annotation_becomes_one_job(
@@ -177,6 +179,7 @@ def test_a_training_request_per_annotation_becomes_one_job(
     for _ in range(5):
         replay(client, captured("webhook_start_training"))
     assert queued(redis_client) == [("label_project", [PROJECT])]
+    assert queued(redis_client, OPTIMIZE) == [("optimize", [PROJECT])]
 
 
 def test_a_reused_task_id_with_other_data_is_labelled_anew(web: Web) -> None:
