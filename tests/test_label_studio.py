@@ -2,6 +2,7 @@ import base64
 import json
 import socket
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from backend.label_studio import (
     LabelStudioRefusedError,
     Project,
     Task,
+    TaskRow,
+    TaskStamp,
     Webhook,
 )
 from backend.labeling.errors import LabelStudioError
@@ -204,6 +207,23 @@ def test_a_tasks_versions_are_read_as_sqlite_and_postgresql_list_them(listed: st
     task = Task.parse({"id": 3, "data": {"text": "x"}, "is_labeled": True, "predictions_model_versions": listed})
     assert task == Task(3, {"text": "x"}, frozenset(versions), labelled=True)
     assert "'x'" not in repr(task)
+
+
+def test_a_recorded_task_is_read_with_its_annotations(captured: Callable[[str], Any]) -> None:
+    annotated, skipped = map(TaskRow.parse, captured("api_tasks_page")["response"]["body"]["tasks"])
+    changed = datetime(2026, 11, 22, 11, 19, 47, 181689, tzinfo=UTC)
+    assert (annotated.id, annotated.stamp) == (1, TaskStamp(1, changed, annotations=1))
+    assert [each["model_version"] for each in annotated.predictions] == ["prompt-1", "prompt-2"]
+    assert (skipped.stamp.annotations, skipped.annotations[0]["was_cancelled"]) == (1, True)
+    assert "refund" not in repr(annotated)
+
+
+def test_annotations_of_another_shape_are_told_so(server: LoopbackServer, captured: Callable[[str], Any]) -> None:
+    body = captured("api_tasks_page")["response"]["body"]
+    del body["tasks"][0]["annotations"][0]["created_at"]
+    server.answers["GET /api/tasks/"] = [Answer(200, body)]
+    with pytest.raises(LabelStudioRefusedError, match=r"another shape.*created_at"):
+        list(client_of(server).task_rows(7, [1, 2]))
 
 
 def test_a_title_is_set_with_the_credentials_the_backend_has(

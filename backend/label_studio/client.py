@@ -30,7 +30,10 @@ from backend.label_studio.values import (
 _ID = Columns("id")
 _TASK = Columns("id,data,is_labeled,predictions_model_versions", beyond_row=True)
 _STAMP = Columns("id,updated_at,total_annotations,cancelled_annotations")
-_ROW = Columns(f"{_STAMP.names},data,annotations,predictions", beyond_row=True)
+# Label Studio picks the named columns of annotations and predictions too.
+_ANNOTATION = "created_at,completed_by,result,was_cancelled,ground_truth,lead_time,parent_prediction"
+_PREDICTION = "model_version,score"
+_ROW = Columns(f"{_STAMP.names},data,annotations,predictions,{_ANNOTATION},{_PREDICTION}", beyond_row=True)
 _IMPORT_TIMEOUT_S = 300.0
 
 

@@ -93,7 +93,8 @@ class TaskRow:
 
     @classmethod
     def parse(cls, row: Mapping[str, Json]) -> "TaskRow":
-        annotations, predictions = tuple(row["annotations"]), tuple(row["predictions"])
+        annotations = tuple(_having(each, "id", "created_at", "updated_at") for each in row["annotations"])
+        predictions = tuple(_having(each, "id", "created_at") for each in row["predictions"])
         return cls(TaskStamp.parse(row), dict(row["data"]), annotations, predictions)
 
 
@@ -145,3 +146,10 @@ class Webhook:
             actions=tuple(row.get("actions") or ()),
             sends_everything=all(row.get(flag) for flag in ("send_payload", "send_for_all_actions", "is_active")),
         )
+
+
+def _having(row: Mapping[str, Json], *names: str) -> Mapping[str, Json]:
+    missing = [name for name in names if name not in row]
+    if missing:
+        raise KeyError(*missing)
+    return row

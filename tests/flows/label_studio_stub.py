@@ -135,6 +135,8 @@ class LabelStudioStub:
                 return 200, [self._backend()] if self.connected else []
             case "PATCH /api/ml/1":
                 return 200, self._rename(body)
+            case _ if call.startswith("DELETE /api/predictions/"):
+                return 204, self._delete_prediction(int(call.split("/")[3]))
         raise RefusedError(404, "Not found.")
 
     def _project(self) -> Json:
@@ -179,15 +181,15 @@ class LabelStudioStub:
             "id": task_id,
             "data": self.tasks[task_id],
             "updated_at": self.updated_at[task_id],
-            "is_labeled": False,
+            "is_labeled": self._count(task_id, "total_annotations") > 0,
             "total_annotations": self._count(task_id, "total_annotations"),
             "cancelled_annotations": self._count(task_id, "cancelled_annotations"),
         }
         if whole:
             row["predictions_model_versions"] = ",".join(self.versions(task_id))
-            row["annotations"] = self.annotations.get(task_id, [])
-            row["predictions"] = self.predictions.get(task_id, [])
-        return {name: row[name] for name in included if name in row}
+            row["annotations"] = [_only(included, each) for each in self.annotations.get(task_id, ())]
+            row["predictions"] = [_only(included, each) for each in self.predictions.get(task_id, ())]
+        return _only(included, row)
 
     def _count(self, task_id: int, column: str) -> int:
         skips = sum(annotation["was_cancelled"] for annotation in self.annotations.get(task_id, ()))
@@ -214,6 +216,15 @@ class LabelStudioStub:
         if self.loses_answer_of_import:
             raise RefusedError(504)
         return {"created": len(valid)}
+
+    def _delete_prediction(self, prediction_id: int) -> None:
+        for task_id, rows in self.predictions.items():
+            kept = [row for row in rows if row["id"] != prediction_id]
+            if len(kept) < len(rows):
+                self.predictions[task_id] = kept
+                self.updated_at[task_id] = self._tick()
+                return
+        raise RefusedError(404)
 
     def _backend(self) -> Json:
         return {
@@ -248,6 +259,11 @@ class LabelStudioStub:
         self._thread.join()
 
 
+def _only(included: Sequence[str], row: Json) -> Json:
+    """As the real one does with annotations and predictions too."""
+    return {name: row[name] for name in included if name in row}
+
+
 def choices(*labels: str) -> list[Json]:
     """A result for the payloads' configuration."""
     return [{"from_name": "sentiment", "to_name": "text", "type": "choices", "value": {"choices": list(labels)}}]
@@ -259,7 +275,7 @@ def _handler(stub: LabelStudioStub) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length) or b"null")
             status, answer = stub.answer(self.command, self.path, dict(self.headers), body)
-            content = json.dumps(answer).encode()
+            content = b"" if answer is None else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
