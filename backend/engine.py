@@ -9,6 +9,7 @@ from backend.labeling.engines.base import Capabilities
 from backend.labeling.engines.openai import Memory, OpenAIEngine
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import StoreError
+from backend.labeling.labeler import Limits
 from backend.settings import Settings
 from backend.store import Store
 
@@ -30,6 +31,15 @@ def make_wire(settings: Settings) -> Wire:
 
 def make_engine(settings: Settings, wire: Wire, store: Store) -> OpenAIEngine:
     return OpenAIEngine(wire, settings.llm_model, memory(settings, store))
+
+
+def limits(settings: Settings) -> Limits:
+    return Limits(
+        max_task_tokens=settings.llm_max_task_tokens,
+        min_label_mass=settings.llm_min_label_mass,
+        votes=settings.llm_votes,
+        thinking_tokens=settings.llm_thinking_tokens,
+    )
 
 
 def endpoint_key(settings: Settings, *, model: str = "") -> str:

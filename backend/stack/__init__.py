@@ -2,25 +2,23 @@
 
 import json
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Self
 
 import click
-import httpx2
 from pydantic import SecretStr
 
 from backend import dispatch
 from backend.labeling.errors import WhetstoneError
 from backend.settings import Settings
+from backend.stack.llm import answers, llm_child, whetstone
 from backend.stack.redis_server import DataFolder, ping, redis_child, redis_url
 from backend.stack.supervisor import Child, Supervisor, Write
 
 REDIS_PORT = 6379
 
-_PREPARE_S = 600.0  # the first start requantizes the local LLM's weights
 _PREDICT_S = 100.0
 
 
@@ -89,27 +87,17 @@ class Stack:
 def children(settings: Settings, environment: dict[str, str]) -> Iterator[Child]:
     """The workers are last, and so stop first: what they do needs all the others."""
     if settings.uses_local_llm:
-        yield Child(
-            name="llm",
-            command=_whetstone("llm"),
-            environment=environment,
-            is_ready=lambda: _answers(f"http://127.0.0.1:{settings.local_llm_port}/health"),
-            ready_within_s=_PREPARE_S,
-        )
+        yield llm_child(settings, environment)
     yield Child(
         name="service",
-        command=_whetstone("serve"),
+        command=whetstone("serve"),
         environment=environment,
-        is_ready=lambda: _answers(f"{_loopback_url(settings)}/health"),
+        is_ready=lambda: answers(f"{_loopback_url(settings)}/health"),
         ready_within_s=120.0,
         stop_within_s=_PREDICT_S,
     )
     for queue in dispatch.QUEUES:
-        yield Child(name=f"worker {queue}", command=_whetstone("worker", queue), environment=environment)
-
-
-def _whetstone(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "backend.cli", *arguments)
+        yield Child(name=f"worker {queue}", command=whetstone("worker", queue), environment=environment)
 
 
 def exported(settings: Settings) -> dict[str, str]:
@@ -160,10 +148,3 @@ def _loopback_url(settings: Settings) -> str:
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
     host = anywhere.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx2.get(url, timeout=5, trust_env=False).is_success
-    except httpx2.HTTPError:
-        return False

@@ -1,0 +1,86 @@
+import pytest
+
+from backend.labeling.errors import BudgetError, EngineUnreachableError
+from backend.labeling.prompt import Prompt
+from tests.labeling.building import NOW
+from tests.replaying import student
+from tests.scripted_llm import Script, ScriptedLLM
+from tests.scripted_llm.script import Fault
+from worker.examples import Example
+from worker.student import Account
+
+NAIVE = Prompt("Say which fits the text.", style="text")
+
+
+def examples(*texts: str) -> list[Example]:
+    return [Example(text, {"text": text}, {"sentiment": ("positive",)}, NOW) for text in texts]
+
+
+def free(*_: object) -> float:
+    return 0.0
+
+
+def test_answers_come_in_the_order_asked(scripted_llm: ScriptedLLM) -> None:
+    with student(scripted_llm) as asked:
+        found = asked.label(NAIVE, examples("I love it", "I hate it", "great"))
+    best = [outcome.answers.distributions["sentiment"].best for outcome in found if outcome.answers]
+    assert best == ["positive", "negative", "positive"]
+
+
+def test_what_was_asked_before_costs_nothing_under_the_same_prompt(scripted_llm: ScriptedLLM) -> None:
+    with student(scripted_llm) as asked:
+        asked.label(NAIVE, examples("I love it", "I hate it"))
+        before = asked.meter.calls
+        asked.label(NAIVE, examples("I hate it", "I love it"))
+        assert asked.meter.calls == before > 0
+        asked.label(Prompt("Another.", style="text"), examples("I hate it"))
+        assert asked.meter.calls > before
+
+
+def test_a_budget_is_kept_to_the_call_and_what_was_paid_for_is_remembered(scripted_llm: ScriptedLLM) -> None:
+    with student(scripted_llm) as asked:
+        asked.label(NAIVE, examples("warm"))
+        account = Account(asked, 5, free)
+        before = scripted_llm.calls
+        with pytest.raises(BudgetError):
+            account.label(NAIVE, examples(*(f"text {i}" for i in range(20))))
+        assert scripted_llm.calls - before == 5 == account.spend().student_calls
+        account.begin_run()
+        account.label(NAIVE, examples(*(f"text {i}" for i in range(10))))
+        assert account.spend().student_calls == 10
+
+
+def test_measuring_is_beside_the_budget_and_costs_the_runs_nothing(scripted_llm: ScriptedLLM) -> None:
+    with student(scripted_llm) as asked:
+        account = Account(asked, 1, free)
+        account.measure(NAIVE, examples("a", "b", "c"))
+        assert account.spend().student_calls == 0
+        account.label(NAIVE, examples("a", "b", "c", "d"))
+        assert account.spend().student_calls == 1
+
+
+def test_an_answer_outside_the_label_set_is_an_outcome(scripted_llm: ScriptedLLM) -> None:
+    with student(scripted_llm) as asked:
+        scripted_llm.script = Script(answer=lambda _: {"maybe": 1.0})
+        (outcome,) = asked.label(NAIVE, examples("x"))
+    assert outcome.answers is None
+    assert "label" in outcome.failure
+
+
+def test_calls_that_fail_for_a_moment_are_made_again_and_count_once(scripted_llm: ScriptedLLM) -> None:
+    with student(scripted_llm) as asked:
+        asked.label(NAIVE, examples("warm"))
+        calls = asked.meter.calls
+        failed = scripted_llm.calls
+        scripted_llm.change(faults=lambda index, *_: Fault(status=503) if index < failed + 2 else None)
+        (outcome,) = asked.label(NAIVE, examples("x"))
+        assert outcome.answers is not None
+        assert asked.meter.calls == calls + 1
+
+
+def test_an_endpoint_that_stays_away_ends_it(scripted_llm: ScriptedLLM) -> None:
+    with student(scripted_llm) as asked:
+        asked.label(NAIVE, examples("warm"))
+        scripted_llm.change(faults=lambda *_: Fault(status=503))
+        with pytest.raises(EngineUnreachableError):
+            asked.label(NAIVE, examples("x", "y", "z"))
