@@ -6,27 +6,61 @@ import structlog
 from rq import get_current_job
 
 from backend import pushing, settings
-from backend.labeling.errors import EngineUnreachableError
+from backend.labeling.errors import EngineUnreachableError, SchemaError
+from backend.pushing import ProjectGoneError
 from backend.service import Service
 from backend.settings import Settings
+from worker import follow as following
+from worker import relabel
 
 _log = structlog.get_logger(__name__)
 
 
 def label_project(project: str) -> int:
-    """Splits what lacks a prediction of the active version into chunks for all workers; returns how many tasks."""
+    """Splits what lacks a prediction of the active version into chunks for all workers, what is likeliest to change
+    first; returns how many tasks."""
     service = _service()
     seen = service.dispatch.request(project, "label_project").revision
     client = pushing.make_client(service.settings)
     to = pushing.target(service, client, _id(project), key=project)
-    ids = pushing.lacking(client, to)
+    ids = relabel.in_order(service, client, to)
     if ids:
         service.store.begin_bulk(project, to.current.version.name, len(ids))
         service.dispatch.label_tasks(project, ids, chunk=service.settings.chunk_tasks)
     else:
         pushing.settle_title(service, client, to)
+        service.dispatch.touch(project, "prune")
     service.dispatch.settle(project, "label_project", seen)
     return len(ids)
+
+
+def prune(project: str) -> bool:
+    """Deletes predictions of older versions, a part at a time, so that other work comes in between."""
+    service = _service()
+    seen = service.dispatch.request(project, "prune").revision
+    client = pushing.make_client(service.settings)
+    to = pushing.target(service, client, _id(project), key=project)
+    more = relabel.prune(service, client, to)
+    if more:
+        service.dispatch.touch(project, "prune")
+    service.dispatch.settle(project, "prune", seen)
+    return more
+
+
+def follow(project: str) -> dict[str, int]:
+    """Reads what annotators decided, and asks for a run when it is enough. A project that is gone, or that cannot be
+    labelled, is no failure: trying again would not help."""
+    service = _service()
+    request = service.dispatch.request(project, "follow")
+    client = pushing.make_client(service.settings)
+    found = None
+    try:
+        to = pushing.target(service, client, _id(project), key=project)
+        found = following.follow(service, client, to, whole=request.trigger == "reconcile")
+    except (ProjectGoneError, SchemaError) as error:
+        _log.warning("annotations are not read", project=project, reason=str(error))
+    service.dispatch.settle(project, "follow", request.revision)
+    return {"labels": found.labels, "errors": found.errors} if found else {}
 
 
 def label_chunk(project: str, task_ids: list[int]) -> dict[str, int]:
@@ -65,6 +99,7 @@ def _count(service: Service, project: str, version: str, *, done: int, failed: i
     progress = service.store.advance_bulk(project, version, done=done - done_before, failed=failed - failed_before)
     if progress and progress.finished:
         _log.info("bulk labeling finished", project=project, version=version, failed=progress.failed)
+        service.dispatch.touch(project, "prune")
     job = get_current_job()
     if job:
         job.meta["counted"] = [version, done, failed]

@@ -4,7 +4,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +146,9 @@ def queued_tasks(redis_client: Redis, project: str = PROJECT) -> list[int]:
     return [task_id for key, ids in chunks if key == project for task_id in ids]
 
 
-def work(redis_client: Redis, *, jobs: int | None = None) -> None:
+def work(redis_client: Redis, *, jobs: int | None = None, queues: Sequence[str] = QUEUES) -> None:
     """A worker in this process, until nothing waits or so many jobs are done."""
-    worker = SimpleWorker(list(QUEUES), connection=redis_client, serializer=JSONSerializer)
+    worker = SimpleWorker(list(queues), connection=redis_client, serializer=JSONSerializer)
     worker.work(burst=True, max_jobs=jobs, logging_level="WARNING")
 
 

@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from types import FrameType
 
 import click
@@ -16,6 +17,7 @@ from backend.dispatch import QUEUES
 from backend.redis_client import connect
 from backend.settings import Settings, load
 from worker import jobs  # noqa: F401  imported before RQ forks for each job, so that no job waits for it
+from worker.sweep import sweeping
 
 _log = structlog.get_logger(__name__)
 
@@ -40,8 +42,9 @@ def worker(queues: tuple[str, ...], burst: bool) -> None:
     settings = load()
     logs.configure(settings)
     client = connect(settings.redis_address)
-    while not _work(client, settings, queues or QUEUES, burst=burst):
-        _log.warning("the worker starts again")
+    with nullcontext() if burst else sweeping(settings):
+        while not _work(client, settings, queues or QUEUES, burst=burst):
+            _log.warning("the worker starts again")
 
 
 def _work(client: redis.Redis, settings: Settings, queues: tuple[str, ...], *, burst: bool) -> bool:

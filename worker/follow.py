@@ -1,0 +1,69 @@
+"""What annotators decided since the last run, and whether it is enough to learn from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backend.label_studio import LabelStudioClient
+from backend.pushing import Target
+from backend.service import Service
+from backend.settings import Settings
+from worker import ground_truth
+from worker.annotation_store import AnnotationStore
+from worker.examples import Example
+from worker.optimize import LEAST_LABELS
+from worker.pull import pull
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Since the last run: examples that are new, and how many of them decide otherwise than the prediction that was
+    shown. `examples` are all there are."""
+
+    labels: int
+    errors: int
+    examples: int
+
+    def trigger(self, settings: Settings) -> str:
+        """Why a run is due, "" when none is."""
+        if self.examples < LEAST_LABELS:
+            return ""
+        if self.labels >= settings.learn_after_labels:
+            return "labels"
+        return "errors" if self.errors >= settings.learn_after_errors else ""
+
+
+def follow(service: Service, client: LabelStudioClient, to: Target, *, whole: bool) -> News:
+    """Reads what is new in Label Studio and asks for a run when it is enough. Raises `LabelStudioError`."""
+    store = AnnotationStore(service.redis)
+    pull(client, store, to.project_id, to.record.key, to.current.schema, whole=whole)
+    found = news(service, store, to)
+    trigger = found.trigger(service.settings)
+    if trigger:
+        service.dispatch.touch(to.record.key, "optimize", trigger=trigger)
+    return found
+
+
+def news(service: Service, store: AnnotationStore, to: Target) -> News:
+    """Of what was pulled so far. Under another labeling configuration than the last run's everything is new."""
+    key, schema = to.record.key, to.current.schema
+    examples = ground_truth.examples(store.tasks(key), schema).examples
+    latest = service.runs.latest(key)
+    learned_for = service.store.version(key, latest.active) if latest else None
+    known = store.labels_at_last_run(key) if learned_for and learned_for.config_hash == schema.config_hash else 0
+    if known > len(examples):  # some were deleted since: those that come now are new all the same
+        store.note_run(key, len(examples))
+    return count(examples, known)
+
+
+def count(examples: Sequence[Example], known: int) -> News:
+    """`known` examples were there at the last run; the others are those decided last."""
+    new = examples[known:]
+    return News(len(new), sum(_is_error(example) for example in new), len(examples))
+
+
+def _is_error(example: Example) -> bool:
+    """A blind label says nothing of the prompt before a run has asked it."""
+    if example.shown is None:
+        return False
+    shown = example.shown.values
+    return any(set(shown[control]) != set(true) for control, true in example.truth.items() if control in shown)
