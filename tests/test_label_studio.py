@@ -256,3 +256,13 @@ def test_no_secret_is_in_a_repr(captured: Callable[[str], Any]) -> None:
     assert "DUMMY_SECRET" not in repr(webhook)
     assert "hunter2" not in repr(BasicAuth("u", "hunter2"))
     assert KEY not in repr(LabelStudioClient("http://127.0.0.1:1", KEY))
+
+
+def test_deleting_a_prediction_that_is_gone_already_is_no_error(server: LoopbackServer) -> None:
+    call = "DELETE /api/predictions/5/"
+    server.answers[call] = [Answer(204, ""), Answer(404, {"detail": "Not found."}), Answer(403, {"detail": "No."})]
+    client = client_of(server)
+    client.delete_prediction(5)
+    client.delete_prediction(5)
+    with pytest.raises(LabelStudioRefusedError, match=r"No\."):
+        client.delete_prediction(5)
