@@ -32,7 +32,7 @@ class LocalLlm:
     name: str
     host: str = "127.0.0.1"
     port: int = 9091
-    slots: int = 8
+    slots: int = 4
     threads: int = 0  # 0: one for each processor that this process may use
     context_tokens: int = 16_384
     cache_mib: int = 256

@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 @click.option("--model", help="smollm2-135m, gemma3-270m, or the path of a GGUF file [default: LOCAL_MODEL]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="the address to listen on; it asks for no key")
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: LOCAL_LLM_PORT]")
-@click.option("--slots", type=click.IntRange(1, 64), default=8, show_default=True, help="requests answered at once")
+@click.option("--slots", type=click.IntRange(1, 64), default=4, show_default=True, help="requests answered at once")
 @click.option("--context", type=click.IntRange(min=256), default=16_384, show_default=True, help="tokens they share")
 @click.option("--threads", type=click.IntRange(min=1), help="[default: one for each processor]")
 def llm(model: str | None, host: str, port: int | None, slots: int, context: int, threads: int | None) -> None:

@@ -1,0 +1,171 @@
+"""The decision on untouched labels: is the challenger's gain real?
+
+A pair is one example's (active right, challenger right). Wins, losses and ties have a Dirichlet posterior, so that the
+gain in accuracy is p(win) - p(loss), and P(gain > 0) is that of a Beta on the discordant pairs alone.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from backend.runs import Estimate
+
+Floats = NDArray[np.float64]
+
+_DRAWS = 20_000
+_SEED = 7  # of the draws behind intervals: the same counts always give the same decision
+_INTERVAL = (0.05, 0.95)
+# What the gate asks beside P(gain > 0).
+_HARM, _MOST_HARM = -0.01, 0.05
+_LEAST_GAIN = 0.005
+_CLASS_LOSS, _MOST_CLASS_LOSS, _CLASS_SIZE = -0.05, 0.3, 10
+_CLASS_DRAWS = 4_000
+_MORE_FAILURES = 0.005
+_COST_RATIO, _WORTH_ANY_COST = 1.5, 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One example on which neither prompt was chosen: its true label and what each prompt said; of several values or
+    controls, all of them as one text."""
+
+    id: str
+    label: str
+    active: str
+    challenger: str
+
+    @property
+    def active_right(self) -> bool:
+        return self.active == self.label
+
+    @property
+    def challenger_right(self) -> bool:
+        return self.challenger == self.label
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """`ratio` of the challenger's tokens a task to the active version's; failures are shares of tasks without a usable
+    answer."""
+
+    ratio: float = 1.0
+    active_failures: float = 0.0
+    challenger_failures: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """`objections` are why it does not pass, in words; none and it does."""
+
+    estimate: Estimate
+    objections: tuple[str, ...]
+
+    @property
+    def passes(self) -> bool:
+        return not self.objections
+
+
+def rule(
+    pairs: Sequence[Pair], *, kind: Literal["cross-fitted", "holdout"], sure: float, costs: Costs | None = None
+) -> Ruling:
+    """Passes when P(gain > 0) is at least `sure` and nothing else speaks against it (OPTIMIZER 1.6)."""
+    draws = _gains(pairs)
+    estimate = estimate_of(pairs, kind, draws)
+    objections = [
+        text
+        for holds, text in (
+            (estimate.p_better >= sure, f"the gain is only {estimate.p_better:.0%} sure, {sure:.0%} is asked for"),
+            (_share(draws < _HARM) <= _MOST_HARM, "it might well be worse by more than a point"),
+            (float(draws.mean()) >= _LEAST_GAIN, "the gain to expect is below half a point"),
+        )
+        if not holds
+    ]
+    objections += [f'it may lose "{label}"' for label in _endangered(pairs)]
+    return Ruling(estimate, (*objections, *_too_dear(costs or Costs(), float(draws.mean()))))
+
+
+def estimate_of(
+    pairs: Sequence[Pair], kind: Literal["cross-fitted", "holdout"], draws: Floats | None = None
+) -> Estimate:
+    """Of no pairs: nothing is known, a gain of 0 between -1 and 1."""
+    if draws is None:
+        draws = _gains(pairs)
+    n, wins, losses = len(pairs), _wins(pairs), _losses(pairs)
+    low, high = (float(value) for value in np.quantile(draws, _INTERVAL))
+    return Estimate(
+        kind=kind,
+        n=n,
+        active_accuracy=sum(pair.active_right for pair in pairs) / n if n else 0.0,
+        challenger_accuracy=sum(pair.challenger_right for pair in pairs) / n if n else 0.0,
+        gain=(wins - losses) / n if n else 0.0,
+        low=low,
+        high=high,
+        p_better=probability_better(wins, losses),
+        wins=wins,
+        losses=losses,
+    )
+
+
+def probability_better(wins: int, losses: int) -> float:
+    """P(theta > 1/2) for theta ~ Beta(wins + 1, losses + 1): 1/2 for equal counts, 7/8 for two wins to none."""
+    return float(beta.sf(0.5, wins + 1, losses + 1))
+
+
+def _gains(pairs: Sequence[Pair]) -> Floats:
+    """Draws of p(win) - p(loss): Dirichlet(wins + 1, losses + 1, ties + 6), a prior of an eighth each."""
+    wins, losses = _wins(pairs), _losses(pairs)
+    ties = len(pairs) - wins - losses
+    draws = np.random.default_rng(_SEED).dirichlet([wins + 1, losses + 1, ties + 6], _DRAWS)
+    return np.asarray(draws[:, 0] - draws[:, 1])
+
+
+def _endangered(pairs: Sequence[Pair]) -> list[str]:
+    """Labels with ten examples whose F1 is likely to fall by more than five points (Bayesian bootstrap, Rubin 1981).
+
+    Not recall: taking a bias away costs the label that was said too often some recall, and gains it precision.
+    """
+    sizes = Counter(pair.label for pair in pairs)
+    large = [label for label, size in sorted(sizes.items()) if size >= _CLASS_SIZE]
+    if not large:
+        return []
+    weights = np.random.default_rng(_SEED).dirichlet(np.ones(len(pairs)), _CLASS_DRAWS)
+    return [label for label in large if _share(_f1_change(pairs, label, weights) < _CLASS_LOSS) > _MOST_CLASS_LOSS]
+
+
+def _f1_change(pairs: Sequence[Pair], label: str, weights: Floats) -> Floats:
+    gold = np.array([pair.label == label for pair in pairs], float)
+    active = np.array([pair.active == label for pair in pairs], float)
+    challenger = np.array([pair.challenger == label for pair in pairs], float)
+    return _f1(weights, gold, challenger) - _f1(weights, gold, active)
+
+
+def _f1(weights: Floats, gold: Floats, said: Floats) -> Floats:
+    """2 tp / (true + said), for each row of weights."""
+    result: Floats = 2 * (weights @ (gold * said)) / np.maximum(weights @ gold + weights @ said, 1e-12)
+    return result
+
+
+def _too_dear(costs: Costs, gain: float) -> list[str]:
+    found = []
+    if costs.challenger_failures > costs.active_failures + _MORE_FAILURES:
+        found.append(f"{costs.challenger_failures:.1%} of its answers are unusable")
+    if costs.ratio > _COST_RATIO and gain < _WORTH_ANY_COST:
+        found.append(f"it costs {costs.ratio:.1f} times as many tokens for less than two points")
+    return found
+
+
+def _wins(pairs: Sequence[Pair]) -> int:
+    return sum(pair.challenger_right and not pair.active_right for pair in pairs)
+
+
+def _losses(pairs: Sequence[Pair]) -> int:
+    return sum(pair.active_right and not pair.challenger_right for pair in pairs)
+
+
+def _share(which: NDArray[np.bool_]) -> float:
+    return float(np.mean(which))

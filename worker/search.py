@@ -1,0 +1,111 @@
+"""The search for a better prompt on some of the examples: rounds of proposals, each raced against the best before."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backend.labeling.schema import LabelingSchema
+from worker import propose
+from worker.examples import Example
+from worker.pareto import complement
+from worker.propose import Candidate, DemonstrationSet, with_demonstrations
+from worker.race import Entry, Label, race, stages
+
+_PARENTS = 2
+_PARTNERS = 3
+_MARGIN = 1.35  # folds see other beginnings of the same order, and demonstrations are left out of their own examples
+
+# Told after each round: its name, candidates alive, the best's soft score.
+Told = Callable[[str, int, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is tried, so that it fits the budget."""
+
+    instructions: int
+    sets: int
+
+    def calls(self, n: int) -> int:
+        """About how many calls a cross-fitted run on `n` labels makes when nothing is cached."""
+        kids = _PARENTS * self.first_sets
+        late = (self.sets - self.first_sets) + _PARTNERS
+        races = race_calls(self.instructions, n) + race_calls(kids, n) + race_calls(late, n)
+        return round(_MARGIN * races) + n
+
+    @property
+    def first_sets(self) -> int:
+        return (self.sets + 1) // 2
+
+
+PLANS = (Plan(20, 12), Plan(16, 8), Plan(12, 6), Plan(10, 4), Plan(6, 3), Plan(4, 2), Plan(3, 1))
+
+
+def plan_for(n: int, calls: int) -> Plan:
+    """The largest that fits, else the smallest."""
+    return next((plan for plan in PLANS if plan.calls(n) <= calls), PLANS[-1])
+
+
+def race_calls(candidates: int, n: int) -> int:
+    """Of one race from scratch."""
+    calls, before, alive = 0, 0, candidates
+    for size in stages(n):
+        calls += alive * (size - before)
+        before, alive = size, max(min(alive, _PARENTS), -(-alive // 2))
+    return calls
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What the search chooses from, the same for all folds: `active` uncalibrated, `instructions` without
+    demonstrations, and `sets` of these."""
+
+    active: Candidate
+    instructions: tuple[Candidate, ...]
+    sets: tuple[DemonstrationSet, ...]
+    plan: Plan
+
+
+def search(
+    schema: LabelingSchema, material: Material, examples: Sequence[Example], label: Label, tell: Told, *, rounds: int
+) -> tuple[list[Entry], list[Entry]]:
+    """The entries of the first race, which is zero-shot but for the active prompt, and those of the last; best first.
+
+    `examples` in the order of use.
+    """
+    begin = propose.distinct([material.active, *material.instructions])
+    first = race(schema, begin, examples, label)
+    tell("instructions", len(begin), first[0].soft)
+    best = first
+    if rounds > 1 and material.sets:
+        best = race(schema, _shown_to(material, first), examples, label)
+        tell("demonstrations", len(best), best[0].soft)
+    if rounds > 2 and material.sets:  # noqa: PLR2004 - the third round
+        best = race(schema, _crossed(material, first, best), examples, label)
+        tell("combinations", len(best), best[0].soft)
+    return first, best
+
+
+def _shown_to(material: Material, first: Sequence[Entry]) -> list[Candidate]:
+    """The first half of the sets on two parents: the best, and the one that does best where the best fails."""
+    parents = [first[0].candidate, *(entry.candidate for entry in complement(first, _PARENTS - 1))]
+    sets = material.sets[: material.plan.first_sets]
+    kids = [with_demonstrations(parent, each) for parent in parents for each in sets]
+    return propose.distinct([material.active, *parents, *kids])
+
+
+def _crossed(material: Material, first: Sequence[Entry], second: Sequence[Entry]) -> list[Candidate]:
+    """The best demonstrations under other good instructions, and the sets that are left under the best instruction."""
+    best = second[0].candidate
+    bare = first[0].candidate
+    shown = next((each for each in material.sets if each.demonstrations == best.prompt.demonstrations), None)
+    partners = [entry.candidate for entry in first[: _PARTNERS + 1] if not entry.candidate.prompt.demonstrations]
+    crossed = [with_demonstrations(partner, shown) for partner in partners] if shown else []
+    late = [with_demonstrations(bare, each) for each in material.sets[material.plan.first_sets :]]
+    runners_up = [entry.candidate for entry in second[:3]]
+    return propose.distinct([material.active, best, *runners_up, *crossed, *late])
+
+
+def instruction_set(prompts: Sequence[Candidate], own: Sequence[Candidate], plan: Plan) -> tuple[Candidate, ...]:
+    """`prompts` (the guideline, earlier challengers, the teacher's) come right after the instruction at hand, before
+    the templates, up to the plan."""
+    return tuple(propose.distinct([*own[:1], *prompts, *own[1:]])[: plan.instructions])
