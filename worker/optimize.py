@@ -15,11 +15,11 @@ from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.runs import Decision, Estimate
-from worker import propose, reflect, search
+from worker import evaluate, propose, reflect, search
 from worker.examples import Example
 from worker.gate import Costs, Pair, Ruling, rule
 from worker.outcomes import Graded, Outcome, grade
-from worker.propose import Candidate
+from worker.propose import Candidate, DemonstrationSet
 from worker.race import Entry, in_order
 from worker.reflect import Seen, named
 
@@ -39,7 +39,8 @@ class Problem:
     """`active` with its calibration; `seeds` are more prompts to try (the edited guideline, earlier challengers).
 
     `styles` are those that the engine can score, the preferred one first. `calls` is about what the run may use: it
-    sizes the search, and `Tools.label` enforces it. `sure` overrides the gate's probability.
+    sizes the search, and `Tools.label` enforces it. `sure` overrides the gate's probability. To compare with: `sets`
+    are tried in place of demonstrations drawn from the examples, and without `soft` candidates race by right and wrong.
     """
 
     schema: LabelingSchema
@@ -52,6 +53,8 @@ class Problem:
     rounds: int = 3
     calls: int = 2000
     sure: float | None = None
+    sets: tuple[DemonstrationSet, ...] | None = None
+    soft: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class _Run:
     def __init__(self, problem: Problem, tools: Tools) -> None:
         self._problem = problem
         self._tools = tools
+        self._label = evaluate.fair(problem.schema, tools.label)
         self._ordered = in_order(problem.examples, random.Random(problem.seed))  # noqa: S311
         self._plan = search.plan_for(len(self._ordered), problem.calls)
         self._done = 0.0
@@ -158,14 +162,15 @@ class _Run:
         pool = [e for e in self._ordered if e.split == "train" or len(self._ordered) < _TEACHER_FROM]
         errors = [e for e in pool if not active[e.id].right]
         rng = random.Random(problem.seed)  # noqa: S311
-        sets = propose.demonstration_sets(problem.schema, pool, errors, self._plan.sets, rng)
+        drawn = propose.demonstration_sets(problem.schema, pool, errors, self._plan.sets, rng)
         own = propose.instructions(problem.schema, problem.active, problem.styles)
         seeds = [Candidate(propose.uncalibrated(prompt), "an earlier prompt or guideline") for prompt in problem.seeds]
         return search.Material(
             active=Candidate(propose.uncalibrated(problem.active), "the active prompt, recalibrated"),
             instructions=search.instruction_set([*seeds, *self._taught(seen)], own, self._plan),
-            sets=tuple(sets),
+            sets=tuple(drawn) if problem.sets is None else problem.sets[: self._plan.sets],
             plan=self._plan,
+            soft=problem.soft,
         )
 
     def _seen(self, active: dict[str, Graded]) -> list[Seen]:
@@ -217,11 +222,7 @@ class _Run:
 
     def _graded_active(self) -> dict[str, Graded]:
         self._tell("evaluating the active prompt", 1, None)
-        outcomes = self._label(self._problem.active, self._ordered)
-        return {
-            example.id: grade(self._problem.schema, self._problem.active, example, outcome)
-            for example, outcome in zip(self._ordered, outcomes, strict=True)
-        }
+        return evaluate.graded(self._problem.schema, self._problem.active, self._ordered, self._label)
 
     def _search(
         self, material: search.Material, examples: Sequence[Example], *, share: float
@@ -233,16 +234,6 @@ class _Run:
             self._tell(stage, alive, best)
 
         return search.search(self._problem.schema, material, examples, self._label, tell, rounds=rounds)
-
-    def _label(self, prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
-        """Without the example's own demonstration, where the prompt shows it."""
-        rendered = [propose.without_own(self._problem.schema, prompt, example) for example in examples]
-        same = [example for example, each in zip(examples, rendered, strict=True) if each is prompt]
-        found = {e.id: outcome for e, outcome in zip(same, self._tools.label(prompt, same), strict=True)}
-        for example, each in zip(examples, rendered, strict=True):
-            if example.id not in found:
-                found[example.id] = self._tools.label(each, [example])[0]
-        return [found[example.id] for example in examples]
 
     def _tell(self, stage: str, alive: int, best: float | None) -> None:
         self._tools.tell(stage, min(1.0, self._done), alive, best)

@@ -7,18 +7,17 @@ gains nothing by being louder, and a near miss tells more than a 0.
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from worker import fitting
+from worker.evaluate import Label
 from worker.examples import Example
-from worker.outcomes import Graded, Outcome, grade
+from worker.outcomes import Graded, grade
 from worker.propose import Candidate
-
-Label = Callable[[Prompt, Sequence[Example]], list[Outcome]]
 
 _FIRST, _FIRST_OF_MANY, _MANY = 16, 24, 60
 _INNER_FOLDS = 3
@@ -51,17 +50,25 @@ def normalised_mean(margins: Sequence[float]) -> float:
 
 
 def race(
-    schema: LabelingSchema, candidates: Sequence[Candidate], examples: Sequence[Example], label: Label
+    schema: LabelingSchema,
+    candidates: Sequence[Candidate],
+    examples: Sequence[Example],
+    label: Label,
+    *,
+    soft: bool = True,
 ) -> list[Entry]:
     """Best first, those that were raced to the end before those that were stopped, each with its last figures.
 
-    `examples` are in the order in which they are used; the better half goes on to twice as many.
+    `examples` are in the order in which they are used; the better half goes on to twice as many. Without `soft` it is
+    run by right and wrong alone.
     """
     alive, stopped = list(candidates), list[Entry]()
     sizes = stages(len(examples))
     entries: list[Entry] = []
     for number, size in enumerate(sizes):
-        entries = sorted((enter(schema, each, examples[:size], label) for each in alive), key=_rank)
+        entries = sorted(
+            (enter(schema, each, examples[:size], label) for each in alive), key=_soft_rank if soft else _hard_rank
+        )
         if number < len(sizes) - 1:
             most = max(_LEAST_FINALISTS, math.ceil(len(entries) / 2))
             entries, out = entries[:most], entries[most:]
@@ -110,5 +117,9 @@ def in_order(examples: Sequence[Example], rng: random.Random) -> list[Example]:
     return [example for _, example in sorted(placed, key=lambda pair: pair[0])]
 
 
-def _rank(entry: Entry) -> tuple[float, float]:
+def _soft_rank(entry: Entry) -> tuple[float, float]:
     return (-entry.soft, -entry.accuracy)
+
+
+def _hard_rank(entry: Entry) -> float:
+    return -entry.accuracy

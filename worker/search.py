@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from backend.labeling.schema import LabelingSchema
 from worker import propose
+from worker.evaluate import Label
 from worker.examples import Example
 from worker.pareto import complement
 from worker.propose import Candidate, DemonstrationSet, with_demonstrations
-from worker.race import Entry, Label, race, stages
+from worker.race import Entry, race, stages
 
 _PARENTS = 2
 _PARTNERS = 3
@@ -63,6 +64,7 @@ class Material:
     instructions: tuple[Candidate, ...]
     sets: tuple[DemonstrationSet, ...]
     plan: Plan
+    soft: bool = True
 
 
 def search(
@@ -73,14 +75,14 @@ def search(
     `examples` in the order of use.
     """
     begin = propose.distinct([material.active, *material.instructions])
-    first = race(schema, begin, examples, label)
+    first = race(schema, begin, examples, label, soft=material.soft)
     tell("instructions", len(begin), first[0].soft)
     best = first
     if rounds > 1 and material.sets:
-        best = race(schema, _shown_to(material, first), examples, label)
+        best = race(schema, _shown_to(material, first), examples, label, soft=material.soft)
         tell("demonstrations", len(best), best[0].soft)
     if rounds > 2 and material.sets:  # noqa: PLR2004 - the third round
-        best = race(schema, _crossed(material, first, best), examples, label)
+        best = race(schema, _crossed(material, first, best), examples, label, soft=material.soft)
         tell("combinations", len(best), best[0].soft)
     return first, best
 

@@ -1,0 +1,197 @@
+"""`whetstone simulate`: has this task headroom with this model? Without Label Studio and Redis."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from backend import logs, stack
+from backend import settings as environment
+from backend.engine import limits, make_wire
+from backend.labeling import schema as schemas
+from backend.labeling import templates
+from backend.labeling.engines.openai import OpenAIEngine
+from backend.labeling.prompt import Prompt, Style
+from backend.labeling.schema import LabelingSchema
+from backend.settings import Settings
+from backend.stack.llm import local_llm
+from worker import replay_data, simulation_report
+from worker import simulate as simulation
+from worker.examples import Example
+from worker.optimize import Tools
+from worker.prices import price_usd
+from worker.replay_data import ReplayDataError
+from worker.student import Account, Meter, Student
+
+_UNCAPPED = 1_000_000  # calls
+
+
+class Counts(click.ParamType[tuple[int, ...]]):
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            counts = {int(part) for part in str(value).split(",")}
+        except ValueError:
+            counts = {0}
+        if min(counts) < 1:
+            self.fail(f"{value!r} is no list of numbers of labels, such as 20,50,100", param, ctx)
+        return tuple(sorted(counts))
+
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("data", type=_file)
+@click.option("--config", required=True, type=_file, help="The labeling configuration (XML).")
+@click.option("--test", type=_file, help="Labelled rows to measure on. [default: those of DATA whose split is test]")
+@click.option("--instruction", default="", help="What to begin with. [default: what the configuration says]")
+@click.option(
+    "--labels", type=Counts(), default="20,50,100,200", show_default=True, help="At how many labels to learn."
+)
+@click.option("--order", type=click.Choice(["random", "score"]), default="random", show_default=True)
+@click.option("--budget", type=click.IntRange(min=1), help="LLM calls for each run. [default: RUN_MAX_CALLS]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; the progress bar goes to stderr.")
+def simulate(
+    data: Path, config: Path, test: Path | None, *, labels: tuple[int, ...], as_json: bool, **options: Any
+) -> None:
+    """Replay the labels of DATA as annotators would give them, and see what Whetstone would learn.
+
+    DATA holds one JSON object a line: {"id": "1", "text": "...", "label": "positive"}, with the configuration's data
+    fields in place of text. The labels arrive in random order, or least certain first (--order score); at each number
+    of --labels the very loop that serves runs on them. What is measured is measured on rows that it never sees: those
+    of --test, else the rows of DATA whose "split" is "test", else a third of DATA. Beside the LLM stands what TF-IDF
+    with logistic regression makes of the same labels: where that is as good, no LLM is needed.
+
+    Needs an LLM, as `whetstone up` does, and nothing else: without a configured one it starts the local LLM.
+
+    \b
+    Example:
+      whetstone simulate reviews.jsonl --config labels.xml --labels 20,50,100
+    """
+    settings = environment.load()
+    logs.configure(settings)
+    schema = schemas.parse(_text(config))
+    console = Console(stderr=as_json)
+    rows, tested, digest = _rows(data, test, schema, console)
+    plan = simulation.Plan(
+        schema,
+        rows,
+        tested,
+        Prompt(options["instruction"].strip() or templates.initial_instruction(schema), style=settings.prompt_style),
+        tuple(sorted({min(count, len(rows)) for count in labels})),
+        model="",
+        order=options["order"],
+        seed=options["seed"],
+        calls=options["budget"] or settings.run_max_calls or _UNCAPPED,
+        rounds=settings.optimize_rounds,
+    )
+    with _student(settings, schema, console) as student:
+        plan = replace(plan, model=student.meter.model, styles=_styles(settings, student))
+        found = _simulated(plan, student, settings, console)
+    if as_json:
+        click.echo(json.dumps(simulation_report.document(plan, found, digest), indent=2, ensure_ascii=False))
+    else:
+        console.print(*simulation_report.renderables(plan, found), sep="\n")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} cannot be read as UTF-8: {error}", param_hint="--config") from error
+
+
+def _rows(
+    data: Path, test: Path | None, schema: LabelingSchema, console: Console
+) -> tuple[tuple[Example, ...], tuple[Example, ...], str]:
+    """Rows to replay, rows to test on, the digest of what was read. Raises `ReplayDataError`."""
+    read = [replay_data.read(path, schema) for path in (data, test) if path]
+    replayed, tested = read[0].rows, read[0].test
+    if test:
+        tested = (*read[1].rows, *read[1].test)
+    elif not tested:
+        replayed, tested = replay_data.part_for_test(replayed)
+    kept = replay_data.apart(replayed, tested, schema)
+    for label, count in sum((Counter(part.unknown) for part in read), Counter[str]()).items():
+        console.print(f"[yellow]{count} rows are left out: the configuration has no label {label!r}[/yellow]")
+    if len(kept) < len(replayed):
+        console.print(f"[yellow]{len(replayed) - len(kept)} rows are left out: they are test rows too[/yellow]")
+    if not kept or not tested:
+        raise ReplayDataError(f"{len(kept)} rows are left to replay and {len(tested)} to test on: both are needed")
+    return kept, tested, replay_data.sha256(*read)
+
+
+@contextmanager
+def _student(settings: Settings, schema: LabelingSchema, console: Console) -> Iterator[Student]:
+    """The local LLM is started where it is wanted and does not run."""
+    said = stack.printer(settings)
+    with (
+        local_llm(
+            settings,
+            stack.exported(settings),
+            write=lambda name, line: said(name, line) if settings.log_level == "DEBUG" else None,
+            on_wait=lambda _: console.print("Starting the local LLM …"),
+        ),
+        closing(make_wire(settings)) as wire,
+        closing(
+            Student(
+                Meter(OpenAIEngine(wire, settings.llm_model)),
+                schema,
+                limits(settings),
+                threads=settings.llm_concurrency,
+            )
+        ) as student,
+    ):
+        yield student
+
+
+def _styles(settings: Settings, student: Student) -> tuple[Style, ...]:
+    """Those that log-probs come with, the configured one first in any case."""
+    able = student.meter.capabilities
+    other: Style = "chat" if settings.prompt_style == "text" else "text"
+    return (settings.prompt_style, other) if able.logprobs_for(other) else (settings.prompt_style,)
+
+
+def _simulated(plan: simulation.Plan, student: Student, settings: Settings, console: Console) -> simulation.Simulation:
+    """Each run gets the budget anew; what is measured on test rows is outside of it."""
+    model, base_url = plan.model, settings.llm_base_url
+    account = Account(student, plan.calls, lambda usage, calls: price_usd(model, base_url, usage, calls=calls))
+    with _progress(console) as bar:
+        task = bar.add_task("the naive prompt, on the test rows", total=1.0, at="")
+
+        def tell(stage: str, done: float, alive: int, best: float | None) -> None:
+            spent = f"{account.spend().student_calls} calls"
+            at = f"{alive} alive, best {best:+.2f}, {spent}" if best is not None else spent
+            bar.update(task, completed=done, at=f"{stage}: {at}")
+
+        def arrived(count: int) -> None:
+            account.begin_run()
+            bar.update(task, description=f"{count} labels", completed=0.0, at="")
+
+        return simulation.simulate(
+            plan, simulation.Senses(account.measure, Tools(account.label, tell=tell), account.spend, arrived)
+        )
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[at]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
