@@ -142,5 +142,18 @@ def _schemas() -> Document:
         [(str(adapter), "serialization", adapter) for adapter in sent], ref_template=_TEMPLATE
     )
     taken = TypeAdapter(RunOptions).json_schema(ref_template=_TEMPLATE)
-    report = {"type": "object", "description": "What `whetstone report --json` prints."}
-    return {**definitions["$defs"], "RunOptions": taken, "Report": report, "Error": _ERROR}
+    return {**definitions["$defs"], "RunOptions": taken, "Report": _report(), "Error": _ERROR}
+
+
+def _report() -> Document:
+    """The worker makes it: its parts are told here, and described where they are made."""
+    words, objects = {"type": "array", "items": {"type": "string"}}, {"type": "array", "items": {"type": "object"}}
+    text, whole = {"type": "string"}, {"type": "object"}
+    parts: Document = {
+        "project": text, "title": text, "made_at": text, "labels": {"type": "integer"}, "active": text, "words": words,
+        "versions": objects, "curve": objects, "acceptance": whole, "spend": whole, "splits": objects,
+        "left_out": {"type": "object", "additionalProperties": {"type": "integer"}}, "contested": words,
+        "last_run": {"type": ["object", "null"]}, "activations": objects,
+    }  # fmt: skip
+    about = "What `whetstone report --json` prints: accuracy with its interval by version and by number of labels."
+    return {"type": "object", "description": about, "properties": parts, "required": list(parts)}

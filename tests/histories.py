@@ -9,6 +9,10 @@ from backend.labeling.prompt import Demonstration, Prompt, PromptVersion
 from backend.runs import Estimate, RunRecord, Spend
 from backend.service import Service
 from tests.flows.payloads import CONFIG, OTHER_CONFIG, PROJECT
+from worker.examples import Example
+from worker.outcomes import Graded
+from worker.report import Judged, Material, build
+from worker.report_document import Report
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 URL = "http://label-studio.test:8080"
@@ -38,7 +42,8 @@ class History:
         self.foreign = self._add(LEARNED, origin="rewrite", config=OTHER_CONFIG)
         service.store.activate(key, self.learned, expected=self.seed, by="run-1")
         self.save(self.run("run-1", active=self.seed, challenger=self.learned, estimate=ESTIMATE, spend=SPEND))
-        self.save(self.run("run-2", challenger=self.waiting, decision="awaiting_approval", trigger="forced"))
+        later = {"started_at": AT + timedelta(hours=1), "trigger": "forced"}
+        self.save(self.run("run-2", challenger=self.waiting, decision="awaiting_approval", **later))
 
     def run(self, run_id: str, **changes: object) -> RunRecord:
         """One that is done."""
@@ -51,6 +56,21 @@ class History:
 
     def save(self, record: RunRecord) -> None:
         self.service.runs.save(record)
+
+    def report(self) -> Report:
+        """Of thirty labels, all blind, of which the active version has 24 right; saved as a run saves it."""
+        examples = [Example(str(n), {"text": f"secret {n}"}, {"sentiment": ("negative",)}, AT) for n in range(30)]
+        said = [("positive" if n < 6 else "negative",) for n in range(30)]
+        graded = {one.id: Graded(n >= 6, 1.0, 0.8, {"sentiment": said[n]}) for n, one in enumerate(examples)}
+        version, record = self.service.store.active(self.key), self.service.store.project(self.key)
+        assert version
+        assert record
+        judged, schema = Judged(version, graded), self.service.schema(record.config)
+        document = build(
+            Material(self.key, "Kettles", schema, examples, judged, AT, runs=self.service.runs.runs(self.key))
+        )
+        self.service.runs.save_report(self.key, dict(document))
+        return document
 
     def active(self) -> str:
         version = self.service.store.active(self.key)

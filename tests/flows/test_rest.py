@@ -1,5 +1,6 @@
 """The API under /api, held against its own OpenAPI document."""
 
+import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -15,10 +16,10 @@ from backend.openapi import document
 from tests.flows.conftest import Web, service_of
 from tests.flows.payloads import PROJECT
 from tests.histories import History
+from worker.report_document import Report
 
 Call = Callable[..., TestResponse]
 PUSHES = {"label_studio_url": "http://label-studio.test:8080", "label_studio_api_key": "k"}
-REPORT = {"project": 1, "controls": {"sentiment": {"accuracy": 0.86}}}
 
 
 @pytest.fixture
@@ -218,8 +219,12 @@ def test_a_run_that_is_over_cannot_be_canceled(call: Call, history: History) -> 
 
 
 def test_the_report_is_that_of_the_last_run(call: Call, history: History) -> None:
-    history.service.runs.save_report(PROJECT, REPORT)
-    assert call("GET", "/api/projects/1/report").json == REPORT
+    saved = history.report()
+    assert call("GET", "/api/projects/1/report").json == json.loads(json.dumps(saved))
+
+
+def test_the_document_names_all_parts_of_a_report() -> None:
+    assert set(document()["components"]["schemas"]["Report"]["required"]) == set(Report.__annotations__)
 
 
 def test_the_api_wants_credentials_when_they_are_set_and_records_whose(web: Web) -> None:
