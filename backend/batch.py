@@ -4,29 +4,26 @@ The service and the worker label through this very code, so what is evaluated is
 """
 
 import json
-import threading
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from backend.counters import Count, Counters
-from backend.labeling.answers import TaskPrediction
-from backend.labeling.engines.base import Usage
-from backend.labeling.errors import EngineBusyError, StoreError, WhetstoneError
+from backend.labeling.answers import TaskAnswers, TaskPrediction
+from backend.labeling.errors import EngineBusyError, StoreError
 from backend.labeling.labeler import Labeler
-from backend.labeling.prompt import PromptVersion
+from backend.labeling.prompt import Prompt, PromptVersion
 from backend.labeling.schema import LabelingSchema
-from backend.limiter import Limiter, Priority, Slots
+from backend.lanes import Failure, Lanes
+from backend.limiter import Limiter, Priority
 from backend.patience import Deadline, PatientEngine
 from backend.store import Store
 
 _log = structlog.get_logger(__name__)
-_FLUSH_AFTER = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +39,13 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a task has no prediction; `retryable` when trying later may help."""
+class Inquiry:
+    """A prompt on trial. `keep` stores what was answered, by data hash; it must not raise."""
 
-    reason: str
-    retryable: bool
+    prompt: Prompt
+    schema: LabelingSchema
+    deadline: Deadline
+    keep: Callable[[Mapping[str, TaskAnswers]], None]
 
 
 Outcome = dict[str, Any] | Failure
@@ -81,21 +80,51 @@ class BatchLabeler:
             return {}
         return {key: json.loads(value) for key, value in zip(unique, found, strict=True) if value is not None}
 
+    def ask(self, inquiry: Inquiry, tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, TaskAnswers | Failure]:
+        """What the LLM says of each task, uncalibrated, at the lowest priority. `tasks` are their data by data hash."""
+        engine = PatientEngine(self._labeler.engine, self._limiter, inquiry.deadline)
+        labeler = replace(self._labeler, engine=engine)
+        lanes = Lanes(
+            tasks, lambda data: labeler.ask(inquiry.prompt, inquiry.schema, data), inquiry.keep, inquiry.deadline
+        )
+        self._drive(lanes, "optimize", inquiry.deadline)
+        self._count(engine, {})
+        return lanes.outcomes()
+
     def _label_missing(self, batch: Batch, missing: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
         engine = PatientEngine(self._labeler.engine, self._limiter, batch.deadline)
-        run = _Run(batch, replace(self._labeler, engine=engine), missing, self._store)
-        try:
-            while waiting := run.waiting:
-                with self._limiter.slots(batch.priority, waiting, wait_s=max(0.0, batch.deadline.left_s)) as slots:
-                    run.work(slots, self._pool)
-        except EngineBusyError as error:
-            run.give_up(str(error))
-        run.flush()
-        self._count(run, engine)
-        return run.outcomes()
+        labeler = replace(self._labeler, engine=engine)
+        lanes = Lanes(
+            missing,
+            lambda data: labeler.label(batch.version, batch.schema, data),
+            lambda made: self._keep(batch, made),
+            batch.deadline,
+        )
+        self._drive(lanes, batch.priority, batch.deadline)
+        outcomes = lanes.outcomes()
+        self._count(engine, _results(outcomes))
+        return {
+            key: outcome if isinstance(outcome, Failure) else outcome.to_json() for key, outcome in outcomes.items()
+        }
 
-    def _count(self, run: "_Run", engine: PatientEngine) -> None:
-        usage, results = run.spent()
+    def _drive(self, lanes: Lanes[Any], priority: Priority, deadline: Deadline) -> None:
+        try:
+            while waiting := lanes.waiting:
+                with self._limiter.slots(priority, waiting, wait_s=max(0.0, deadline.left_s)) as slots:
+                    lanes.work(slots, self._pool)
+        except EngineBusyError as error:
+            lanes.give_up(str(error))
+        lanes.flush()
+
+    def _keep(self, batch: Batch, made: Mapping[str, TaskPrediction]) -> None:
+        rows = {key: json.dumps(prediction.to_json()).encode() for key, prediction in made.items()}
+        try:
+            self._store.keep_predictions(batch.project, batch.version.name, rows)
+        except StoreError as error:
+            _log.warning("predictions are not stored: they will be labelled again", reason=str(error))
+
+    def _count(self, engine: PatientEngine, results: Mapping[str, int]) -> None:
+        usage = engine.usage
         self._counters.count_many([
             *(Count("predictions", {"outcome": name}, amount) for name, amount in results.items()),
             *(Count("llm_errors", {"kind": name}, amount) for name, amount in Counter(engine.errors).items()),
@@ -108,106 +137,6 @@ class BatchLabeler:
             self._counters.observe("llm_call_seconds", *engine.durations_s)
 
 
-class _Run:
-    """One batch under way: lanes take tasks from one queue, as many lanes as slots are held."""
-
-    def __init__(self, batch: Batch, labeler: Labeler, missing: Mapping[str, Mapping[str, Any]], store: Store) -> None:
-        self._batch = batch
-        self._labeler = labeler
-        self._store = store
-        self._missing = missing
-        self._waiting = deque(missing)
-        self._done: dict[str, TaskPrediction | Failure] = {}
-        self._unsaved: dict[str, bytes] = {}
-        self._lanes = 0
-        self._over = False
-        self._changed = threading.Condition()
-
-    @property
-    def waiting(self) -> int:
-        """Tasks that no lane has taken."""
-        return len(self._waiting)
-
-    def work(self, slots: Slots, pool: ThreadPoolExecutor) -> None:
-        """Returns when every task has an outcome, when all slots were given back, or when the deadline has passed."""
-        self._open_lanes(slots.count, slots, pool)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._lanes, timeout=max(0.0, self._batch.deadline.left_s))
-            if self._waiting and not self._lanes and self._batch.deadline.left_s > 0:
-                return
-        self.give_up("the batch's time was up")
-
-    def give_up(self, reason: str) -> None:
-        """What has no outcome yet fails with `reason`; a lane still under way may yet store its prediction."""
-        with self._changed:
-            self._over = True
-            self._waiting.clear()
-            for key in self._missing:
-                self._done.setdefault(key, Failure(reason, retryable=True))
-
-    def outcomes(self) -> dict[str, Outcome]:
-        with self._changed:
-            return {
-                key: outcome.to_json() if isinstance(outcome, TaskPrediction) else outcome
-                for key, outcome in self._done.items()
-            }
-
-    def spent(self) -> tuple[Usage, Mapping[str, int]]:
-        with self._changed:
-            done = list(self._done.values())
-        labelled = [outcome for outcome in done if isinstance(outcome, TaskPrediction)]
-        usage = sum((outcome.usage for outcome in labelled), Usage())
-        return usage, {"labelled": len(labelled), "failed": len(done) - len(labelled)}
-
-    def flush(self) -> None:
-        with self._changed:
-            unsaved, self._unsaved = self._unsaved, {}
-        try:
-            self._store.keep_predictions(self._batch.project, self._batch.version.name, unsaved)
-        except StoreError as error:
-            _log.warning("predictions are not stored: they will be labelled again", reason=str(error))
-
-    def _open_lanes(self, count: int, slots: Slots, pool: ThreadPoolExecutor) -> None:
-        with self._changed:
-            lanes = min(count, len(self._waiting))
-            self._lanes += lanes
-        for _ in range(lanes):
-            pool.submit(copy_context().run, self._lane, slots, pool)  # with the request's id, for the log
-
-    def _lane(self, slots: Slots, pool: ThreadPoolExecutor) -> None:
-        try:
-            while (key := self._next()) is not None:
-                self._settle(key, self._outcome(self._missing[key]))
-                if self._over:  # the slots are no longer ours
-                    return
-                if slots.should_yield():
-                    slots.release()
-                    return
-                self._open_lanes(slots.grow(len(self._waiting) + self._lanes), slots, pool)
-        finally:
-            with self._changed:
-                self._lanes -= 1
-                self._changed.notify_all()
-
-    def _next(self) -> str | None:
-        with self._changed:
-            return self._waiting.popleft() if self._waiting else None
-
-    def _outcome(self, data: Mapping[str, Any]) -> TaskPrediction | Failure:
-        try:
-            return self._labeler.label(self._batch.version, self._batch.schema, data)
-        except WhetstoneError as error:
-            return Failure(str(error), error.retryable)
-        except Exception:  # noqa: BLE001 - the thread's boundary: one task's fault must not take its neighbours along
-            _log.exception("labelling a task failed unexpectedly")
-            return Failure("an internal error, see the log", retryable=False)
-
-    def _settle(self, key: str, outcome: TaskPrediction | Failure) -> None:
-        with self._changed:
-            late = key in self._done
-            self._done.setdefault(key, outcome)
-            if isinstance(outcome, TaskPrediction):
-                self._unsaved[key] = json.dumps(outcome.to_json()).encode()
-            full = len(self._unsaved) >= _FLUSH_AFTER
-        if late or full:
-            self.flush()
+def _results(outcomes: Mapping[str, TaskPrediction | Failure]) -> dict[str, int]:
+    failed = sum(isinstance(outcome, Failure) for outcome in outcomes.values())
+    return {"labelled": len(outcomes) - failed, "failed": failed}

@@ -1,10 +1,11 @@
 """An engine that waits where waiting helps: it obeys 429s, tries lost connections again, and keeps to a deadline."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from backend.labeling.engines.base import Capabilities, Completion, Engine, Request
+from backend.labeling.engines.base import Capabilities, Completion, Engine, Request, Usage
 from backend.labeling.errors import EngineBusyError, EngineError, EngineUnreachableError
 from backend.limiter import Limiter
 
@@ -31,7 +32,8 @@ class Deadline:
 
 @dataclass(slots=True)
 class PatientEngine:
-    """One batch's view of the engine. `durations_s` collects how long each successful call took."""
+    """One batch's view of the engine. `durations_s` collects how long each successful call took, `usage` what it took
+    of tokens."""
 
     engine: Engine
     limiter: Limiter
@@ -39,6 +41,8 @@ class PatientEngine:
     sleep: Callable[[float], None] = time.sleep
     durations_s: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _failed_in_a_row: int = 0
 
     @property
@@ -71,6 +75,8 @@ class PatientEngine:
         began = time.perf_counter()
         completion = self.engine.complete(request, timeout_s=timeout_s)
         self.durations_s.append(time.perf_counter() - began)
+        with self._lock:
+            self.usage += completion.usage
         self.limiter.ease()
         self._failed_in_a_row = 0
         return completion

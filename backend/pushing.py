@@ -6,10 +6,10 @@ from http import HTTPStatus
 
 import structlog
 
-from backend.batch import Failure
 from backend.blind import is_blind
 from backend.label_studio import BackendRow, LabelStudioClient, LabelStudioRefusedError, Project, Task
 from backend.labeling.errors import LabelStudioError
+from backend.lanes import Failure
 from backend.service import Current, Service
 from backend.settings import Settings
 from backend.store import ProjectRecord

@@ -19,6 +19,7 @@ _DECISIONS: dict[Decision, str] = {
     "no_headroom": "not published: no headroom",
     "too_few_labels": "not published: too few labels",
     "overtaken": "not published: another version, or other labels, came in between",
+    "rolled_back": "rolled back: new labels show the active prompt to be worse than the one before",
     "out_of_budget": "not published: out of budget",
     "failed": "failed",
 }

@@ -13,6 +13,7 @@ Decision = Literal[
     "no_headroom",  # nothing tried is better
     "too_few_labels",
     "overtaken",  # another published, or labels' configuration changed, meanwhile
+    "rolled_back",  # the active version did worse on new labels than the one before, which serves again
     "out_of_budget",
     "failed",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from backend.batch import Batch, BatchLabeler, Failure, Outcome
+from backend.batch import Batch, BatchLabeler, Outcome
 from backend.blind import is_blind, lacks_annotations
 from backend.counters import Counters
 from backend.dispatch import Dispatch
@@ -20,6 +20,7 @@ from backend.labeling.fields import plain
 from backend.labeling.labeler import Labeler, Limits
 from backend.labeling.prompt import Prompt, PromptVersion, content_hash
 from backend.labeling.schema import LabelingSchema
+from backend.lanes import Failure
 from backend.limiter import Limiter, Priority
 from backend.patience import Deadline
 from backend.redis_client import connect
@@ -56,8 +57,9 @@ class Service:
         self.limiter = Limiter(client, name=endpoint_key(settings), most=settings.llm_concurrency)
         self.wire = make_wire(settings)
         self.engine: Engine = make_engine(settings, self.wire, self.store)
+        self.limits = _limits(settings)
         self.batches = BatchLabeler(
-            Labeler(self.engine, _limits(settings)),
+            Labeler(self.engine, self.limits),
             self.store,
             self.limiter,
             self.counters,

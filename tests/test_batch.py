@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from backend.batch import Batch, BatchLabeler, Failure, Outcome
+from backend.batch import Batch, BatchLabeler, Outcome
 from backend.counters import Counters
 from backend.labeling import schema as schemas
 from backend.labeling.engines.base import Capabilities, Completion, Request, Token, Usage
 from backend.labeling.errors import EngineUnreachableError
 from backend.labeling.labeler import Labeler
 from backend.labeling.prompt import Prompt, PromptVersion
+from backend.lanes import Failure
 from backend.limiter import Limiter
 from backend.patience import Deadline
 from backend.store import Store

@@ -11,7 +11,7 @@ from backend.pushing import ProjectGoneError
 from backend.service import Service
 from backend.settings import Settings
 from worker import follow as following
-from worker import relabel
+from worker import learn, relabel
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +61,22 @@ def follow(project: str) -> dict[str, int]:
         _log.warning("annotations are not read", project=project, reason=str(error))
     service.dispatch.settle(project, "follow", request.revision)
     return {"labels": found.labels, "errors": found.errors} if found else {}
+
+
+def optimize(project: str) -> dict[str, str | None]:
+    """A run, unless another has learned from these labels meanwhile. What may pass by itself raises, so that RQ tries
+    again; a project that is gone or cannot be labelled is no failure."""
+    service = _service()
+    request = service.dispatch.request(project, "optimize")
+    ended = None
+    try:
+        to = pushing.target(service, pushing.make_client(service.settings), _id(project), key=project)
+        if following.is_due(service, to, request.trigger):
+            ended = learn.run(service, project, trigger=request.trigger, options=learn.Options(**request.options))
+    except (ProjectGoneError, SchemaError) as error:
+        _log.warning("nothing is learned", project=project, reason=str(error))
+    service.dispatch.settle(project, "optimize", request.revision)
+    return {"run": ended.id, "decision": ended.decision} if ended else {}
 
 
 def label_chunk(project: str, task_ids: list[int]) -> dict[str, int]:

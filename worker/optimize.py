@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from threadpoolctl import threadpool_limits
+
 from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
@@ -53,6 +55,7 @@ class Problem:
     rounds: int = 3
     calls: int = 2000
     sure: float | None = None
+    teacher_sees_texts: bool = True
     sets: tuple[DemonstrationSet, ...] | None = None
     soft: bool = True
 
@@ -94,7 +97,8 @@ def optimize(problem: Problem, tools: Tools) -> Finding:
     if reason:
         return Finding("too_few_labels", objections=(reason,))
     try:
-        return _Run(problem, tools).finding()
+        with threadpool_limits(1, user_api="blas"):  # its fits are tiny: waking threads takes ten times as long
+            return _Run(problem, tools).finding()
     except BudgetError as error:
         return Finding("out_of_budget", objections=(str(error),))
 
@@ -190,7 +194,8 @@ class _Run:
         problem = self._problem
         bare = propose.uncalibrated(problem.active)
         rng = random.Random(problem.seed)  # noqa: S311
-        lessons = reflect.lessons(problem.schema, bare, seen, problem.guideline, rng)
+        views = reflect.Views(problem.guideline, texts=problem.teacher_sees_texts)
+        lessons = reflect.lessons(problem.schema, bare, seen, views, rng)
         return reflect.learn(lessons, seen, self._tools.ask)
 
     def _text(self, example: Example) -> str:

@@ -52,35 +52,62 @@ class Lesson:
     edit: Callable[[dict[str, object]], Prompt | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the teacher gets to see. Without `texts` no task's text: how often which label was taken for which."""
+
+    guideline: str = ""
+    texts: bool = True
+
+    def errors(self, seen: Sequence[Seen]) -> str:
+        """The most confident first: they tell the most."""
+        if not self.texts:
+            return _counted(Counter((each.truth, each.said) for each in seen))
+        ordered = sorted(seen, key=lambda each: each.graded.margin)[:_MOST_ERRORS]
+        return "\n".join(
+            templates.ERROR_LINE.format(text=_shown(each.text), truth=each.truth, said=each.said) for each in ordered
+        )
+
+    def correct(self, seen: Sequence[Seen]) -> str:
+        if not self.texts:
+            return _counted(Counter((each.truth, each.truth) for each in seen))
+        return "\n".join(templates.EXAMPLE_LINE.format(text=_shown(each.text), truth=each.truth) for each in seen)
+
+
 def named(values: Iterable[tuple[str, ...]]) -> str:
     return "; ".join(", ".join(chosen) or "none" for chosen in values)
 
 
 def lessons(
-    schema: LabelingSchema, prompt: Prompt, seen: Sequence[Seen], guideline: str, rng: random.Random
+    schema: LabelingSchema, prompt: Prompt, seen: Sequence[Seen], views: Views, rng: random.Random
 ) -> Iterator[Lesson]:
     """Confusion by confusion, the commonest first, then the label that is missed most, then the instruction anew."""
-    head = _head(schema, prompt, guideline)
+    head = _head(schema, prompt, views.guideline)
     wrong = [each for each in seen if not each.graded.right]
     right = [each for each in seen if each.graded.right]
     for (truth, said), errors in _cells(wrong):
         correct = _sample([each for each in right if each.truth in (truth, said)], _MOST_CORRECT, rng)
         request = head + templates.TEACHER_CONFUSION.format(
-            truth=truth, said=said, errors=_errors(errors), correct=_correct(correct)
+            truth=truth, said=said, errors=views.errors(errors), correct=views.correct(correct)
         )
         yield Lesson(request, f'rules for "{truth}" taken for "{said}"', _rules(prompt))
     label = _most_missed(schema, wrong)
     if label:
         errors = [each for each in wrong if label in (each.truth, each.said)]
-        request = head + templates.TEACHER_DEFINITION.format(label=label, errors=_errors(errors))
+        request = head + templates.TEACHER_DEFINITION.format(label=label, errors=views.errors(errors))
         yield Lesson(request, f'a definition of "{label}"', _definition(prompt, label))
     for style in templates.REWRITE_STYLES:
         request = head + templates.TEACHER_REWRITE.format(
-            correct=_correct(_sample(right, _MOST_ERRORS, rng)),
-            errors=_errors(_sample(wrong, _MOST_ERRORS, rng)),
+            correct=views.correct(_sample(right, _MOST_ERRORS, rng)),
+            errors=views.errors(_sample(wrong, _MOST_ERRORS, rng)),
             style=style,
         )
         yield Lesson(request, f"the instruction rewritten {style}", _rewrite(prompt))
+
+
+def _counted(cells: "Counter[tuple[str, str]]") -> str:
+    lines = (templates.COUNT_LINE.format(count=n, truth=truth, said=said) for (truth, said), n in cells.most_common())
+    return "\n".join(lines)
 
 
 def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> list[Candidate]:
@@ -188,18 +215,6 @@ def _most_missed(schema: LabelingSchema, wrong: Sequence[Seen]) -> str:
     labels = {label.value for label in schema.controls[0].labels}
     counts = Counter(name for each in wrong for name in (each.truth, each.said) if name in labels)
     return counts.most_common(1)[0][0] if counts else ""
-
-
-def _errors(seen: Sequence[Seen]) -> str:
-    """The most confident first: they tell the most."""
-    ordered = sorted(seen, key=lambda each: each.graded.margin)[:_MOST_ERRORS]
-    return "\n".join(
-        templates.ERROR_LINE.format(text=_shown(each.text), truth=each.truth, said=each.said) for each in ordered
-    )
-
-
-def _correct(seen: Sequence[Seen]) -> str:
-    return "\n".join(templates.EXAMPLE_LINE.format(text=_shown(each.text), truth=each.truth) for each in seen)
 
 
 def _shown(text: str) -> str:

@@ -68,3 +68,5 @@ REWRITE_STYLES = (
 
 EXAMPLE_LINE = '- "{text}" ({truth})'
 ERROR_LINE = '- "{text}" (annotators: {truth}; model: {said})'
+# In place of texts, for a teacher that may not see any.
+COUNT_LINE = '- {count} of "{truth}", for which the model says "{said}"'

@@ -35,6 +35,10 @@ _DECIDED: Mapping[Decision, tuple[str, str]] = {
         "Dropped: {why} while this run was under way.",
         "another prompt became active, or the labeling configuration changed,",
     ),
+    "rolled_back": (
+        "Rolled back: {why}. The prompt before labels again.",
+        "the active prompt does worse on new labels",
+    ),
     "out_of_budget": (
         "Stopped: {why}. The active prompt stays; what was paid for is remembered: the next run goes on from there.",
         "the budget is used up",

@@ -1,0 +1,127 @@
+"""A prompt asked of examples at the run's cost: cached, paid from its budget, in turn behind live and bulk labeling."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from backend.batch import Inquiry
+from backend.labeling.answers import TaskAnswers
+from backend.labeling.engines.base import Usage
+from backend.labeling.errors import EngineError, EngineUnreachableError, StoreError
+from backend.labeling.prompt import Prompt
+from backend.labeling.schema import LabelingSchema
+from backend.lanes import Failure
+from backend.patience import Deadline
+from backend.service import Service
+from worker.evaluations import EvaluationCache, prompt_key
+from worker.examples import Example
+from worker.ledger import RunLedger
+from worker.outcomes import Outcome
+
+_log = structlog.get_logger(__name__)
+
+_CHUNK = 64  # examples between two looks at whether the run may go on
+_EXAMPLE_S = 60.0  # that a chunk waits for each of its examples, behind whatever else is labelled
+_ROUNDS = 3
+_CHARACTERS_A_TOKEN = 3
+_FRAME_TOKENS = 80
+
+Tasks = Mapping[str, Mapping[str, Any]]
+
+
+class EndpointRefusedError(EngineError):
+    """The endpoint refuses every call: the run cannot go on."""
+
+    hint = "Check OPENAI_API_KEY and LLM_MODEL; `whetstone doctor` tries them."
+
+
+class Evaluator:
+    """`check` is called between parts and raises when the run must stop."""
+
+    def __init__(self, service: Service, schema: LabelingSchema, ledger: RunLedger, check: Callable[[], None]) -> None:
+        self._service = service
+        self._schema = schema
+        self._ledger = ledger
+        self._check = check
+        self._cache = EvaluationCache(service.redis, service.settings.max_cached_evaluations)
+
+    def label(self, prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
+        """One outcome an example, in order; equal data is asked once. Raises `BudgetError` before a call that nobody
+        pays for, `EngineError` when the endpoint does not answer after three rounds, and what `check` raises."""
+        self._check()
+        name = self._name(prompt)
+        tasks = {self._schema.data_hash(example.data): example.data for example in examples}
+        found = self._known(name, tasks)
+        missing = {key: data for key, data in tasks.items() if key not in found}
+        for start in range(0, len(missing), _CHUNK):
+            part = dict(list(missing.items())[start : start + _CHUNK])
+            found |= self._asked(name, prompt, part)
+            self._check()
+        return [found[self._schema.data_hash(example.data)] for example in examples]
+
+    def _name(self, prompt: Prompt) -> str:
+        engine = self._service.engine
+        return prompt_key(
+            prompt, self._schema.config_hash, engine.model, engine.capabilities.fingerprint, self._service.limits
+        )
+
+    def _known(self, name: str, tasks: Tasks) -> dict[str, Outcome]:
+        kept = self._cache.get(name, list(tasks))
+        found = {key: outcome for key, outcome in zip(tasks, kept, strict=True) if outcome is not None}
+        if found:
+            self._ledger.count_cached(len(found))
+        return found
+
+    def _asked(self, name: str, prompt: Prompt, tasks: Tasks) -> dict[str, Outcome]:
+        """What fails for a reason that may pass is asked again; what lies in the task is its outcome."""
+        found: dict[str, Outcome] = {}
+        left, reason = dict(tasks), ""
+        for _ in range(_ROUNDS):
+            answers = self._paid(name, prompt, left)
+            failed = {key: failure for key, failure in answers.items() if isinstance(failure, Failure)}
+            found |= {key: Outcome(made) for key, made in answers.items() if not isinstance(made, Failure)}
+            own = {key: Outcome(None, failure.reason) for key, failure in failed.items() if failure.of_task}
+            self._keep(name, own)
+            found |= own
+            left = {key: data for key, data in left.items() if key not in found}
+            reason = next((failed[key].reason for key in left), "")
+            if any(not failed[key].retryable for key in left):
+                raise EndpointRefusedError(reason)
+            if not left:
+                return found
+            self._check()
+        raise EngineUnreachableError(f"{len(left)} examples have no answer after {_ROUNDS} rounds: {reason}")
+
+    def _paid(self, name: str, prompt: Prompt, tasks: Tasks) -> dict[str, TaskAnswers | Failure]:
+        calls = sum(len(control.questions(data)) for data in tasks.values() for control in self._schema.controls)
+        reservation = self._ledger.reserve("student", calls, _tokens(prompt, tasks) * max(1, calls // len(tasks)))
+        inquiry = Inquiry(
+            prompt,
+            self._schema,
+            Deadline.after(_EXAMPLE_S * max(4, len(tasks))),
+            lambda made: self._keep(name, _as_outcomes(made)),
+        )
+        answers = self._service.batches.ask(inquiry, tasks)
+        made = [answer for answer in answers.values() if not isinstance(answer, Failure)]
+        usage = sum((answer.usage for answer in made), Usage())
+        self._ledger.settle(reservation, usage, calls=sum(answer.calls for answer in made))
+        return answers
+
+    def _keep(self, name: str, outcomes: Mapping[str, Outcome]) -> None:
+        try:
+            self._cache.keep(name, outcomes)
+        except StoreError as error:
+            _log.warning("evaluations are not kept: they will be paid for again", reason=str(error))
+
+
+def _as_outcomes(made: Mapping[str, TaskAnswers]) -> dict[str, Outcome]:
+    return {key: Outcome(answers) for key, answers in made.items()}
+
+
+def _tokens(prompt: Prompt, tasks: Tasks) -> int:
+    """About what one question to each task takes, rather too many."""
+    static = len(prompt.instruction) + sum(map(len, (*prompt.definitions.values(), *prompt.rules)))
+    static += sum(len(value.text) for shown in prompt.demonstrations for value in shown.values)
+    texts = sum(len(value) for data in tasks.values() for value in data.values() if isinstance(value, str))
+    return (static * len(tasks) + texts) // _CHARACTERS_A_TOKEN + _FRAME_TOKENS * len(tasks)

@@ -1,0 +1,59 @@
+"""The report of a project as it is now, evaluated and kept for whoever asks."""
+
+from datetime import UTC, datetime
+
+import structlog
+
+from backend.labeling.errors import BudgetError
+from backend.labeling.prompt import PromptVersion
+from backend.pushing import Target
+from backend.runs import RunRecord
+from backend.service import Service
+from worker import report
+from worker.evaluate import fair, graded
+from worker.evaluator import Evaluator
+from worker.ground_truth import GroundTruth
+
+_log = structlog.get_logger(__name__)
+_MOST_VERSIONS = 4
+
+
+def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator, ended: RunRecord) -> None:
+    """Of the version that is active after the run, and of those that were before it, as far as the budget goes."""
+    project, schema = to.record.key, to.current.schema
+    versions = _versions(service, to)
+    label = fair(schema, evaluator.label)
+    judged = []
+    for version in versions:
+        try:
+            judged.append(report.Judged(version, graded(schema, version.prompt, truth.examples, label)))
+        except BudgetError as error:
+            _log.warning(
+                "a version is left out of the report", project=project, version=version.name, reason=str(error)
+            )
+    if not judged or judged[0].version != versions[0]:
+        return
+    material = report.Material(
+        project=project,
+        title=f"project {to.project_id}",
+        schema=schema,
+        examples=truth.examples,
+        active=judged[0],
+        made_at=datetime.now(UTC),
+        others=judged[1:],
+        runs=[ended, *(run for run in service.runs.runs(project, 200) if run.id != ended.id)],
+        activations=service.store.activations(project),
+        left_out=truth.left_out,
+        contested=truth.contested,
+    )
+    service.runs.save_report(project, dict(report.build(material)))
+
+
+def _versions(service: Service, to: Target) -> list[PromptVersion]:
+    """The active one first, then those active before it under the same labeling configuration, each once."""
+    project = to.record.key
+    active = service.store.active(project) or to.current.version
+    names = dict.fromkeys([active.name, *(each.version for each in service.store.activations(project))])
+    found = [service.store.version(project, name) for name in names]
+    same = [version for version in found if version and version.config_hash == active.config_hash]
+    return same[:_MOST_VERSIONS]
