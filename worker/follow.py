@@ -67,3 +67,13 @@ def _is_error(example: Example) -> bool:
         return False
     shown = example.shown.values
     return any(set(shown[control]) != set(true) for control, true in example.truth.items() if control in shown)
+
+
+def is_due(service: Service, to: Target, trigger: str) -> bool:
+    """Whether a run that was asked for is still to be made: another may have learned from these labels meanwhile. One
+    that was interrupted is, and so is one that somebody asked for."""
+    latest = service.runs.latest(to.record.key)
+    if trigger in {"", "forced"} or (latest and latest.state == "running"):
+        return True
+    found = news(service, AnnotationStore(service.redis), to)
+    return found.examples > 0 if trigger == "guideline" else bool(found.trigger(service.settings))

@@ -152,9 +152,9 @@ def work(redis_client: Redis, *, jobs: int | None = None, queues: Sequence[str] 
     worker.work(burst=True, max_jobs=jobs, logging_level="WARNING")
 
 
-def retry_now(redis_client: Redis) -> int:
+def retry_now(redis_client: Redis, name: str = LABEL) -> int:
     """The time of all scheduled retries has come; how many there were."""
-    queue = Queue(LABEL, connection=redis_client, serializer=JSONSerializer)
+    queue = Queue(name, connection=redis_client, serializer=JSONSerializer)
     registry = ScheduledJobRegistry(queue=queue)
     ids = registry.get_job_ids()
     for job in Job.fetch_many(ids, connection=redis_client, serializer=JSONSerializer):
