@@ -10,7 +10,7 @@ _TRIGGERS = {
     "errors": "new errors",
     "guideline": "a changed guideline",
     "reconcile": "labels found late",
-    "forced": "being asked to",
+    "forced": "asked for",
 }
 _DECISIONS: dict[Decision, str] = {
     "published": "published",
@@ -53,16 +53,15 @@ def gain(estimate: Estimate) -> str:
 def spend(spent: Spend) -> str:
     tokens = spent.prompt_tokens + spent.completion_tokens
     teacher = f" and {spent.teacher_calls} to the teacher" if spent.teacher_calls else ""
-    cached = f", {spent.from_cache} evaluations were known" if spent.from_cache else ""
+    cached = f", {spent.from_cache:,} evaluations were known" if spent.from_cache else ""
     price = "price unknown" if spent.usd is None else f"${spent.usd:.2f}"
-    return (
-        f"{spent.student_calls} calls to the student{teacher}, {tokens} tokens, {price}, {spent.seconds:.0f} s{cached}"
-    )
+    calls = f"{spent.student_calls:,} calls to the student{teacher}"
+    return f"{calls}, {tokens:,} tokens, {price}, {spent.seconds:.0f} s{cached}"
 
 
 def _first(run: RunRecord) -> str:
     compared = f"{run.challenger} against {run.active}" if run.challenger else f"against {run.active}"
-    began = f"begun {run.started_at.astimezone():%Y-%m-%d %H:%M} for {_TRIGGERS.get(run.trigger, run.trigger)}"
+    began = f"begun {run.started_at.astimezone():%Y-%m-%d %H:%M} ({_TRIGGERS.get(run.trigger, run.trigger)})"
     return f"Run {run.id}, {began}: {compared}, {run.labels} labels; {headline(run)}."
 
 

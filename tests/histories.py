@@ -37,9 +37,9 @@ class History:
         self.key = key
         self.service = service
         self.seed = service.current(key, CONFIG).version.name
-        self.learned = self._add(LEARNED, origin="rewrite", parent=self.seed)
-        self.waiting = self._add(replace(LEARNED, rules=()), origin="compress", parent=self.learned)
-        self.foreign = self._add(LEARNED, origin="rewrite", config=OTHER_CONFIG)
+        self.learned = self.add(LEARNED, origin="rewrite", parent=self.seed)
+        self.waiting = self.add(replace(LEARNED, rules=()), origin="compress", parent=self.learned)
+        self.foreign = self.add(LEARNED, origin="rewrite", config=OTHER_CONFIG)
         service.store.activate(key, self.learned, expected=self.seed, by="run-1")
         self.save(self.run("run-1", active=self.seed, challenger=self.learned, estimate=ESTIMATE, spend=SPEND))
         later = {"started_at": AT + timedelta(hours=1), "trigger": "forced"}
@@ -77,7 +77,7 @@ class History:
         assert version
         return version.name
 
-    def _add(self, prompt: Prompt, *, origin: str, parent: str | None = None, config: str = CONFIG) -> str:
+    def add(self, prompt: Prompt, *, origin: str, parent: str | None = None, config: str = CONFIG) -> str:
         version = PromptVersion.of(
             self.service.store.next_number(self.key), prompt,
             config_hash=self.service.schema(config).config_hash, model="scripted-1", origin=origin, created_at=AT,

@@ -98,7 +98,7 @@ def test_the_bars_figures_are_candidates_calls_tokens_and_the_best_so_far(histor
     run = history.run(
         "run-3", state="running", candidates=5, best=0.8125, spend=history.service.runs.run(PROJECT, "run-1").spend
     )
-    assert figures(run) == "5 candidates, 483 calls, 90480 tokens, best 81.2%"
+    assert figures(run) == "5 candidates, 483 calls, 90,480 tokens, best 81.2%"
     assert figures(history.run("run-4")) == "0 candidates, 0 calls, 0 tokens"
 
 

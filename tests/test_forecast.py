@@ -20,8 +20,8 @@ def sold(**changes: Any) -> Settings:
     [
         (LAST, None, Forecast(2000, 200, 400_000, 0.0)),
         (LAST, 500, Forecast(500, 200, 100_000, 0.0)),
-        (None, None, Forecast(2000, 1500, 3_000_000, 0.0)),
-        (Spend(from_cache=9), None, Forecast(2000, 1500, 3_000_000, 0.0)),
+        (None, None, Forecast(2000, 1500, 3_000_000, 0.0, guessed=True)),
+        (Spend(from_cache=9), None, Forecast(2000, 1500, 3_000_000, 0.0, guessed=True)),
     ],
 )
 def test_a_run_takes_at_most_its_calls_each_as_long_as_those_of_the_last_run(
@@ -40,12 +40,21 @@ def test_the_price_is_that_of_the_list() -> None:
     """gpt-4.1-mini: $0.40 a million prompt tokens, $1.60 a million completion tokens: 398,000 x 0.4 + 2,000 x 1.6."""
     found = forecast(sold(llm_model="gpt-4.1-mini"), LAST)
     assert found.usd == pytest.approx(0.1592 + 0.0032)
-    assert found.words() == "at most 2000 calls, about 400000 tokens, about $0.16"
+    assert found.words() == (
+        "at most 2,000 calls, about 400,000 tokens, about $0.16, "
+        "at the labelling model's price: the teacher's calls may cost more"
+    )
 
 
 def test_a_price_that_is_not_known_is_said_not_to_be() -> None:
-    assert forecast(sold(llm_model="my-own"), LAST).words() == "at most 2000 calls, about 400000 tokens, price unknown"
+    assert (
+        forecast(sold(llm_model="my-own"), LAST).words() == "at most 2,000 calls, about 400,000 tokens, price unknown"
+    )
 
 
 def test_the_local_llm_is_free() -> None:
-    assert forecast(LOCAL, LAST).words() == "at most 2000 calls, about 400000 tokens, free"
+    assert forecast(LOCAL, LAST).words() == "at most 2,000 calls, about 400,000 tokens, free"
+
+
+def test_what_was_not_measured_is_said_to_be_the_most() -> None:
+    assert forecast(LOCAL, None).words() == "at most 2,000 calls, at most 3,000,000 tokens, free"

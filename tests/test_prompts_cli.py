@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from backend.labeling.prompt import Prompt
 from backend.service import Service
 from backend.settings import Settings
 from tests.commanding import Run, runner
@@ -84,6 +85,12 @@ def test_show_as_json_holds_the_exact_prompt(whetstone: Run, history: History) -
     assert page["prompt"]["instruction"] == "Decide how the customer feels. Mind what they say last."
     assert page["run"]["estimate"]["gain"] == 0.08
     assert "Rules\n  - Sarcasm is negative." in page["text"]
+
+
+def test_a_prompt_cannot_take_over_the_terminal(whetstone: Run, history: History) -> None:
+    name = history.add(Prompt("Label it.\x1b]0;mine\x07 Now."), origin="rewrite")
+    assert "Label it.]0;mine Now." in whetstone("prompts", "show", "1", name).stdout
+    assert "\x1b" not in whetstone("prompts", "diff", "1", history.seed, name).stdout
 
 
 def test_diff_shows_what_the_active_version_changed(whetstone: Run, history: History) -> None:

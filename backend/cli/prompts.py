@@ -1,30 +1,26 @@
 """`whetstone prompts`: a project's prompt versions, and which of them is active."""
 
 import getpass
-import json
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 import click
-from pydantic_core import to_jsonable_python
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backend import activation, catalog, logs, prompt_text, run_text, settings
+from backend import activation, catalog, prompt_text, run_text
 from backend.activation import Swap
 from backend.catalog import VersionEntry, VersionList, VersionPage
+from backend.cli.output import as_json as _json
+from backend.cli.output import open_service, print_json, say
 from backend.projects import ConflictError
 from backend.runs import Estimate
 from backend.service import Service
 from backend.store import ProjectRecord
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 _project = click.argument("project")
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API does.")
 
 
 @click.group()
@@ -42,7 +38,7 @@ def prompts() -> None:
     """
 
 
-@prompts.command("list")
+@prompts.command("list", short_help="What versions there are, and which is active.")
 @_project
 @_json
 def list_(project: str, *, as_json: bool) -> None:
@@ -53,12 +49,12 @@ def list_(project: str, *, as_json: bool) -> None:
     service, record = _open(project)
     found = catalog.versions(service, record)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         Console().print(_table(found))
 
 
-@prompts.command()
+@prompts.command(short_help="A prompt as people read it, its lineage and verdict.")
 @_project
 @click.argument("version", required=False)
 @_json
@@ -70,12 +66,12 @@ def show(project: str, version: str | None, *, as_json: bool) -> None:
     service, record = _open(project)
     page = catalog.page(service, record, version or _active(service, record))
     if as_json:
-        _print_json(page)
+        print_json(page)
     else:
-        click.echo(_page(page), nl=False)
+        say(_page(page))
 
 
-@prompts.command()
+@prompts.command(short_help="How two versions differ.")
 @_project
 @click.argument("before", required=False)
 @click.argument("after", required=False)
@@ -97,13 +93,13 @@ def diff(project: str, before: str | None, after: str | None, *, as_json: bool) 
     old = catalog.version(service, record, before or new.parent or _previous(service, record))
     lines = prompt_text.diff(old, new)
     if as_json:
-        click.echo(json.dumps({"before": old.name, "after": new.name, "diff": lines}, ensure_ascii=False))
+        print_json({"before": old.name, "after": new.name, "diff": lines})
         return
     for line in lines or [f"{old.name} and {new.name} say the same."]:
-        click.secho(line, fg=_COLOURS.get(line[:1]))
+        say(line, colour=_COLOURS.get(line[:1]))
 
 
-@prompts.command()
+@prompts.command(short_help="Make a version the active one, or approve it.")
 @_project
 @click.argument("version")
 @_json
@@ -119,7 +115,7 @@ def activate(project: str, version: str, *, as_json: bool) -> None:
     _report(service, activation.activate(service, record, version, by=_who()), as_json=as_json)
 
 
-@prompts.command()
+@prompts.command(short_help="Return to the version that was active before.")
 @_project
 @_json
 def rollback(project: str, *, as_json: bool) -> None:
@@ -134,8 +130,7 @@ def rollback(project: str, *, as_json: bool) -> None:
 
 
 def _open(project: str) -> tuple[Service, ProjectRecord]:
-    service = Service(settings.load())
-    logs.configure(service.settings)
+    service = open_service()
     return service, catalog.project(service, project)
 
 
@@ -162,10 +157,6 @@ def _who() -> str:
         return f"{getpass.getuser()} (command line)"
     except (KeyError, OSError):
         return "command line"
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(to_jsonable_python(value), ensure_ascii=False, indent=2))
 
 
 def _table(found: VersionList) -> Table:
@@ -198,7 +189,7 @@ def _accuracy(estimate: Estimate | None) -> str:
 
 
 def _page(page: VersionPage) -> str:
-    return "\n\n".join([_lineage(page.entry), page.text.rstrip(), *_verdict(page)]) + "\n"
+    return "\n\n".join([_lineage(page.entry), page.text.rstrip(), *_verdict(page)])
 
 
 def _lineage(entry: VersionEntry) -> str:
@@ -220,7 +211,7 @@ def _verdict(page: VersionPage) -> list[str]:
 
 def _report(service: Service, swap: Swap, *, as_json: bool) -> None:
     if as_json:
-        _print_json(swap)
+        print_json(swap)
         return
     if swap.before == swap.active:
         click.echo(f"{swap.active} is the active version of project {swap.project} already.")

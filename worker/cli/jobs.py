@@ -1,25 +1,23 @@
 """`whetstone jobs`: optimization runs, and what waits for a worker."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 
 import click
-from pydantic_core import to_jsonable_python
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backend import catalog, logs, run_control, run_text, settings
+from backend import catalog, run_control, run_text
+from backend.cli.output import as_json as _json
+from backend.cli.output import open_service, print_json, say
 from backend.dispatch import QUEUES
 from backend.job_ends import FailedJob
 from backend.runs import Estimate, RunRecord
 from backend.service import Service
 
 _SHOWN_FAILURES = 5
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +53,21 @@ def jobs() -> None:
     """
 
 
-@jobs.command("list")
+@jobs.command("list", short_help="Runs, queues, and jobs that failed.")
 @click.argument("project", required=False)
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="At most so many runs.")
 @_json
 def list_(project: str | None, limit: int, *, as_json: bool) -> None:
     """List runs, latest first, of PROJECT or of all, then the queues, their workers, and jobs that failed for good."""
-    service = _service()
+    service = open_service()
     overview = _overview(service, project, limit)
     if as_json:
-        click.echo(json.dumps(to_jsonable_python(overview), ensure_ascii=False, indent=2))
+        print_json(overview)
     else:
         _print(overview, Console())
 
 
-@jobs.command()
+@jobs.command(short_help="The verdict of a run.")
 @click.argument("project")
 @click.argument("run", required=False)
 @_json
@@ -78,14 +76,15 @@ def show(project: str, run: str | None, *, as_json: bool) -> None:
 
     RUN is an id from `whetstone jobs list`; the latest unless given, also while it is under way.
     """
-    service = _service()
+    service = open_service()
     record = catalog.run(service, catalog.project(service, project), run)
-    click.echo(
-        json.dumps(to_jsonable_python(record), ensure_ascii=False, indent=2) if as_json else run_text.verdict(record)
-    )
+    if as_json:
+        print_json(record)
+    else:
+        say(run_text.verdict(record))
 
 
-@jobs.command()
+@jobs.command(short_help="End the run under way, or take back one that waits.")
 @click.argument("project")
 @click.argument("run", required=False)
 @_json
@@ -95,20 +94,14 @@ def cancel(project: str, run: str | None, *, as_json: bool) -> None:
     The active version stays what it is. What the run has evaluated is kept, so that the next one need not pay for it
     again. Exit code 1 when there is no such run under way.
     """
-    service = _service()
+    service = open_service()
     canceled = run_control.cancel(service, catalog.project(service, project), run)
     if as_json:
-        click.echo(json.dumps(to_jsonable_python(canceled)))
+        print_json(canceled)
     elif canceled.run:
         click.echo(f"Run {canceled.run} of project {canceled.project} ends at its next step.")
     else:
         click.echo(f"The run of project {canceled.project} that waited is taken back.")
-
-
-def _service() -> Service:
-    service = Service(settings.load())
-    logs.configure(service.settings)
-    return service
 
 
 def _overview(service: Service, project: str | None, limit: int) -> Overview:

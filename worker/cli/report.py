@@ -1,13 +1,11 @@
 """`whetstone report`: how well a project is labelled, by which version, with how many labels."""
 
-import json
-
 import click
 from rich.console import Console
 
-from backend import catalog, logs, settings
+from backend import catalog
+from backend.cli.output import open_service, print_json
 from backend.projects import NotKnownError
-from backend.service import Service
 from worker import report_text
 
 
@@ -31,8 +29,7 @@ def report(project: str, *, as_json: bool, markdown: bool) -> None:
     """
     if as_json and markdown:
         raise click.UsageError("--json and --markdown exclude each other")
-    service = Service(settings.load())
-    logs.configure(service.settings)
+    service = open_service()
     record = catalog.project(service, project)
     document = service.runs.report(record.key)
     if document is None:
@@ -41,7 +38,7 @@ def report(project: str, *, as_json: bool, markdown: bool) -> None:
             hint=f"Annotate some tasks, then `whetstone optimize {record.numeric_id}`.",
         )
     if as_json:
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        print_json(document)
     elif markdown:
         click.echo(report_text.markdown(document))
     else:
