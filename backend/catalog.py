@@ -8,12 +8,11 @@ from backend import projects, prompt_text
 from backend.labeling.errors import SchemaError
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.projects import NotKnownError
+from backend.run_store import MOST_RUNS
 from backend.runs import Decision, Estimate, RunRecord
 from backend.service import Service
 from backend.store import ProjectRecord
 from backend.versions import Activation
-
-MOST_RUNS = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from backend.activation import Swap
 from backend.catalog import ProjectEntry, VersionList, VersionPage
 from backend.run_control import Canceled, Requested, RunOptions
+from backend.run_store import MOST_RUNS
 from backend.runs import RunRecord
 
 Document = dict[str, Any]
@@ -43,7 +44,7 @@ _LIMIT: Document = {
     "name": "limit",
     "in": "query",
     "description": "at most so many",
-    "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+    "schema": {"type": "integer", "minimum": 1, "maximum": MOST_RUNS, "default": 50},
 }
 
 

@@ -12,12 +12,12 @@ from backend import activation, catalog, openapi, run_control
 from backend.api import service
 from backend.projects import ConflictError, NotKnownError
 from backend.run_control import RunOptions
+from backend.run_store import MOST_RUNS
 
 blueprint = Blueprint("rest", __name__, url_prefix="/api")
 
 Answer = dict[str, Any]
 _OPTIONS = TypeAdapter(RunOptions)
-_MOST_LISTED = 200
 _LISTED = 50
 
 
@@ -82,7 +82,7 @@ def optimize(project: str) -> tuple[Answer, int]:
 def list_runs(project: str) -> Answer:
     record = catalog.project(service(), project)
     limit = request.args.get("limit", default=_LISTED, type=int)
-    return _json({"runs": service().runs.runs(record.key, max(1, min(limit, _MOST_LISTED)))})
+    return _json({"runs": service().runs.runs(record.key, max(1, min(limit, MOST_RUNS)))})
 
 
 @blueprint.get("/projects/<project>/runs/<run>")
