@@ -45,20 +45,30 @@ class Evaluator:
         self._ledger = ledger
         self._check = check
         self._cache = EvaluationCache(service.redis, service.settings.max_cached_evaluations)
+        self._seen: dict[tuple[str, str], Outcome] = {}
 
     def label(self, prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
         """One outcome an example, in order; equal data is asked once. Raises `BudgetError` before a call that nobody
         pays for, `EngineError` when the endpoint does not answer after three rounds, and what `check` raises."""
-        self._check()
         name = self._name(prompt)
-        tasks = {self._schema.data_hash(example.data): example.data for example in examples}
+        hashes = [self._schema.data_hash(example.data) for example in examples]
+        tasks = {key: e.data for key, e in zip(hashes, examples, strict=True) if (name, key) not in self._seen}
+        if tasks:
+            self._fetch(name, prompt, tasks)
+        return [self._seen[name, key] for key in hashes]
+
+    def _fetch(self, name: str, prompt: Prompt, tasks: Tasks) -> None:
+        """From other runs' evaluations, else from the LLM; folds that ask again find them here."""
+        self._check()
         found = self._known(name, tasks)
-        missing = {key: data for key, data in tasks.items() if key not in found}
+        self._remember(name, found)
+        missing = [(key, data) for key, data in tasks.items() if key not in found]
         for start in range(0, len(missing), _CHUNK):
-            part = dict(list(missing.items())[start : start + _CHUNK])
-            found |= self._asked(name, prompt, part)
+            self._remember(name, self._asked(name, prompt, dict(missing[start : start + _CHUNK])))
             self._check()
-        return [found[self._schema.data_hash(example.data)] for example in examples]
+
+    def _remember(self, name: str, found: Mapping[str, Outcome]) -> None:
+        self._seen.update({(name, key): outcome for key, outcome in found.items()})
 
     def _name(self, prompt: Prompt) -> str:
         engine = self._service.engine
