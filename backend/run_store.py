@@ -9,14 +9,14 @@ from backend import scripts
 from backend.redis_client import project_key, translated
 from backend.runs import RunRecord
 
-_MOST = 200
+MOST_RUNS = 200
 
 
 class RunStore:
     """Of a project the `most` runs that were begun last stay. Raises `StoreError` only. `Store.forget_project` forgets
     these too."""
 
-    def __init__(self, client: Redis, *, most: int = _MOST) -> None:
+    def __init__(self, client: Redis, *, most: int = MOST_RUNS) -> None:
         self._client = client
         self._most = most
         self._save = client.register_script(scripts.SAVE_RUN)
