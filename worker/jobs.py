@@ -3,17 +3,19 @@
 from functools import lru_cache
 
 import structlog
-from rq import get_current_job
+from rq import Retry, get_current_job
 
 from backend import pushing, settings
 from backend.labeling.errors import EngineUnreachableError, SchemaError
 from backend.pushing import ProjectGoneError
+from backend.run_lock import RunningError
 from backend.service import Service
 from backend.settings import Settings
 from worker import follow as following
 from worker import learn, relabel
 
 _log = structlog.get_logger(__name__)
+_MOST_WAITS, _WAIT_S = 1000, 60
 
 
 def label_project(project: str) -> int:
@@ -63,9 +65,9 @@ def follow(project: str) -> dict[str, int]:
     return {"labels": found.labels, "errors": found.errors} if found else {}
 
 
-def optimize(project: str) -> dict[str, str | None]:
-    """A run, unless another has learned from these labels meanwhile. What may pass by itself raises, so that RQ tries
-    again; a project that is gone or cannot be labelled is no failure."""
+def optimize(project: str) -> dict[str, str | None] | Retry:
+    """A run, unless another has learned from these labels meanwhile; it waits for one that is under way. What may pass
+    by itself raises, so that RQ tries again; a project that is gone or cannot be labelled is no failure."""
     service = _service()
     request = service.dispatch.request(project, "optimize")
     ended = None
@@ -75,6 +77,8 @@ def optimize(project: str) -> dict[str, str | None]:
             ended = learn.run(service, project, trigger=request.trigger, options=learn.Options(**request.options))
     except (ProjectGoneError, SchemaError) as error:
         _log.warning("nothing is learned", project=project, reason=str(error))
+    except RunningError:  # of a worker that died and left its process behind, or of `whetstone optimize --here`
+        return Retry(max=_MOST_WAITS, interval=_WAIT_S)
     service.dispatch.settle(project, "optimize", request.revision)
     return {"run": ended.id, "decision": ended.decision} if ended else {}
 
