@@ -1,4 +1,5 @@
-"""`make demo`: a real Label Studio whose tasks an LLM labels, on this machine, with nothing else needed."""
+"""`make demo`: a real Label Studio whose tasks an LLM labels, and a prompt that learns from an annotator, on this
+machine, with nothing else needed."""
 
 import os
 import signal
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import TextIO
 
@@ -19,7 +21,8 @@ from backend.label_studio import LabelStudioClient
 from backend.labeling.errors import WhetstoneError
 from backend.settings import Settings, load
 from backend.stack import Stack
-from demo.display import Labelled, print_accuracy, print_tasks
+from demo import learning
+from demo.display import Labelled, print_accuracy, print_change, print_tasks
 from demo.label_studio_environment import ROOT
 from demo.label_studio_server import LabelStudioServer
 from demo.projects import ReviewProject
@@ -29,9 +32,27 @@ FOLDER = ROOT / ".demo"
 TITLE = "Amazon reviews"
 TASKS = 200
 LABEL_S = 1800.0
+RUN_CALLS = 1200
 _POLL_S = 0.5
 # The demo depends on nothing else that is set: its LLM is the local one, and costs nothing.
-_UNSET = ("OPENAI_", "LLM_", "LABEL_STUDIO_", "REDIS_URL", "INSTRUCTION", "BASIC_AUTH_", "WEBHOOK_SECRET", "PUBLIC_URL")
+_UNSET = (
+    "OPENAI_",
+    "LLM_",
+    "LABEL_STUDIO_",
+    "REDIS_URL",
+    "INSTRUCTION",
+    "BASIC_AUTH_",
+    "WEBHOOK_SECRET",
+    "PUBLIC_URL",
+    "LEARN_",
+    "RUN_MAX_",
+    "MONTH_MAX_",
+    "TEACHER_",
+    "BLIND_",
+    "OPTIMIZE_",
+    "REQUIRE_",
+    "AUTO_",
+)
 
 
 class UnlabelledError(WhetstoneError):
@@ -65,11 +86,13 @@ def _run(console: Console, running: ExitStack) -> None:
     with _step(console, "A project, connected to its model"):
         project = ReviewProject(label_studio.url, label_studio.token, TITLE)
         version = _connect(project, settings)
-    rows, seconds = _labelled(console, project, version, reviews(TASKS))
+    data = reviews(TASKS)
+    rows, seconds = _labelled(console, project, version, data)
     print_tasks(console, rows)
     print_accuracy(console, rows)
     if seconds:
         console.print(f"{len(rows)} tasks labelled in {seconds:.0f} s, {len(rows) / seconds:.1f} a second.")
+    _learned(console, project, settings, rows, version)
     _invite(console, label_studio, project)
 
 
@@ -82,6 +105,10 @@ def _settings(label_studio: LabelStudioServer) -> Settings:
         "PORT": str(_free_port(9090)),
         "LOCAL_LLM_PORT": str(_free_port(9091)),
         "LOG_LEVEL": "WARNING",
+        "BLIND_SHARE": "0",  # the viewer sees a prediction at every task
+        "LEARN_AFTER_LABELS": str(learning.BATCH),
+        "LEARN_AFTER_ERRORS": str(learning.BATCH),
+        "RUN_MAX_CALLS": str(RUN_CALLS),
     }
     return load()
 
@@ -125,6 +152,36 @@ def _labelled(
             time.sleep(_POLL_S)
     rows = [Labelled(i, humans[i].text, p.label, humans[i].label, p.score) for i, p in found.items()]
     return rows, time.monotonic() - began if waited else 0.0
+
+
+def _learned(console: Console, project: ReviewProject, settings: Settings, rows: list[Labelled], version: str) -> None:
+    """The people's labels of the first tasks are given, one by one; the others show what that was worth."""
+    ids = sorted(row.task for row in rows)
+    humans = {row.task: row.human for row in rows}
+    taught = ids[: learning.BATCH * learning.BATCHES]
+    lesson = learning.Lesson(project, {task: humans[task] for task in taught}, settings.backend_url)
+    learning.teach(console, lesson)
+    open_tasks = set(ids) - set(taught)
+    latest = _connect(project, settings)
+    if latest == version:
+        return
+    before = [row for row in rows if row.task in open_tasks]
+    after = _relabelled(console, project, latest, before)
+    print_change(console, before, after, latest)
+
+
+def _relabelled(console: Console, project: ReviewProject, version: str, rows: list[Labelled]) -> list[Labelled]:
+    """The same tasks under the version that is active now, once the worker has pushed its predictions."""
+    began = time.monotonic()
+    humans = {row.task: row for row in rows}
+    with console.status(f"Open tasks are labelled with {version} …"):
+        while True:
+            found = {p.task: p for p in project.predictions(version) if p.task in humans}
+            if len(found) == len(humans):
+                return [replace(humans[i], label=p.label, score=p.score) for i, p in found.items()]
+            if time.monotonic() - began > LABEL_S:
+                raise UnlabelledError(f"{len(humans) - len(found)} tasks have no prediction after {LABEL_S:.0f} s")
+            time.sleep(_POLL_S)
 
 
 def _invite(console: Console, label_studio: LabelStudioServer, project: ReviewProject) -> None:

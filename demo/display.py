@@ -57,6 +57,23 @@ def print_accuracy(console: Console, rows: Sequence[Labelled]) -> None:
     console.print(table)
 
 
+def print_change(console: Console, before: Sequence[Labelled], after: Sequence[Labelled], version: str) -> None:
+    """On the same tasks, which no annotator has labelled: neither prompt has seen their labels."""
+    fixed = len(_right(after) - _right(before))
+    broken = len(_right(before) - _right(after))
+    table = Table(title=f"The {len(before)} tasks that nobody annotated, before and after learning")
+    for column in ("", "right", "accuracy"):
+        table.add_column(column, justify="right")
+    for name, rows in (("first prompt", before), (version, after)):
+        table.add_row(name, str(len(_right(rows))), f"{len(_right(rows)) / len(rows):.0%}")
+    console.print(table)
+    console.print(f"{fixed} that were wrong are right now, {broken} that were right are wrong.")
+
+
+def _right(rows: Sequence[Labelled]) -> set[int]:
+    return {row.task for row in rows if row.right}
+
+
 def _cells(row: Labelled, room: int) -> tuple[str, Text, str, str, str]:
     colour = "green" if row.right else "red"
     text = row.text if len(row.text) <= room else f"{row.text[: room - 1]}…"

@@ -37,6 +37,16 @@ class ReviewProject:
         listed = self._sdk.tasks.list(project=self.id, page_size=500)
         return {str(task.data["review"]): int(task.id) for task in listed}
 
+    def annotated(self) -> set[int]:
+        """Ids of the tasks that have an annotation."""
+        listed = self._sdk.tasks.list(project=self.id, page_size=500)
+        return {int(task.id) for task in listed if task.total_annotations}
+
+    def annotate(self, task: int, label: str) -> None:
+        """As a person who reads the task and decides."""
+        item = {"from_name": "sentiment", "to_name": "text", "type": "choices", "value": {"choices": [label]}}
+        self._sdk.annotations.create(id=task, result=[item], lead_time=4.0)
+
     def predictions(self, version: str) -> Iterator[Prediction]:
         for row in self._sdk.predictions.list(project=self.id):
             if row.model_version == version and row.result:
