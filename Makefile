@@ -10,12 +10,13 @@ endif
 
 PY := .venv/bin/python
 READY := .venv/.ready
+PEERS := .bench/peers
 LOCK := .uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q $(LOCK_FLAGS)
 
-.PHONY: help setup demo up test check e2e bench lock clean
+.PHONY: help setup demo up test check e2e bench bench-optimizer lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## make .venv from the lock file (every target that needs it does so by itself)
 
@@ -41,12 +42,16 @@ e2e: $(READY) ## end-to-end tests: a real Label Studio, a browser, the local LLM
 bench: $(READY) ## speed, side by side with the limit and with a serial client
 	@$(PY) -m tests.benchmarks
 
+bench-optimizer: $(READY) $(PEERS)/.ready ## our optimizer beside gepa, MIPROv2 and CAPO; ARGS="amazon_sentiment --seeds 2"
+	@$(PY) -m tests.benchmarks.optimizer $(ARGS)
+
 lock: $(READY) ## resolve requirements/*.txt anew from pyproject.toml; LOCK_FLAGS=--upgrade takes newer versions
 	$(LOCK) pyproject.toml -o requirements/base.txt
 	$(LOCK) pyproject.toml --extra local -o requirements/local.txt
 	$(LOCK) pyproject.toml --extra local --extra gemma -o requirements/gemma.txt
 	$(LOCK) pyproject.toml --extra local --extra dev -o requirements/dev.txt
 	$(LOCK) --no-config requirements/label-studio.in -o requirements/label-studio.txt
+	$(LOCK) --no-config requirements/bench-optimizer.in -o requirements/bench-optimizer.txt
 	$(LOCK) --no-config requirements/uv.in -o requirements/uv.txt
 
 clean: ## remove the environments, the caches and the demo's data
@@ -56,3 +61,8 @@ clean: ## remove the environments, the caches and the demo's data
 
 $(READY): pyproject.toml requirements/dev.txt requirements/uv.txt scripts/setup
 	@scripts/setup
+
+$(PEERS)/.ready: requirements/bench-optimizer.txt | $(READY)
+	.uv/bin/uv venv --quiet --clear --python $(PY) $(PEERS)
+	.uv/bin/uv pip sync --quiet --require-hashes --python $(PEERS)/bin/python requirements/bench-optimizer.txt
+	@touch $@

@@ -1,0 +1,87 @@
+"""`python -m tests.benchmarks.optimizer`: our optimizer beside published ones, on real data with the local model."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from backend.labeling.engines.weights import WeightsError
+from tests.benchmarks.figures import Section, machine
+from tests.benchmarks.optimizer import comparison, peers
+from tests.benchmarks.optimizer.asking import Model, NotRecordedError
+from tests.benchmarks.optimizer.cells import CELLS, Cell
+from tests.benchmarks.optimizer.recording import Recording
+
+RECORDINGS = Path(__file__).parent / "recordings"
+WIDTH = 180  # of tables in a file
+NAMES = tuple(cell.pool_name for cell in CELLS)
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+@click.option("--seeds", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option(
+    "--replays", type=click.IntRange(min=0), default=100, show_default=True, help="Of ours, for each data set."
+)
+@click.option("--no-peers", is_flag=True, help="Ours alone.")
+@click.option("--replay", is_flag=True, help="Never ask the model: what is not recorded is an error.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there too.")
+def main(
+    names: tuple[str, ...], *, seeds: int, replays: int, no_peers: bool, replay: bool, json_path: Path | None
+) -> None:
+    """Compare on the data sets NAMES (all of them without any). What the model says is recorded as it is asked, and
+    replayed the next time: stop and go on at will."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was asked is kept, and the server stopped
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console.print(machine())
+    with_peers = not no_peers and peers.available()
+    if not no_peers and not with_peers:
+        console.print("The peers are left out: `make bench-optimizer` makes their environment.", style="yellow")
+    found: list[Section] = []
+    for cell in (cell for cell in CELLS if cell.pool_name in (names or NAMES)):
+        with console.status(cell.name) as status:
+            sections = _compared(
+                cell, console, status.update, seeds=seeds, replays=replays, options=(with_peers, replay)
+            )
+        for section in sections:
+            section.show(console)
+        found += sections
+    if json_path:
+        json_path.write_text(json.dumps({"machine": machine(), "sections": [s.to_json() for s in found]}, indent=1))
+
+
+def _compared(
+    cell: Cell, console: Console, say: Callable[[str], None], *, seeds: int, replays: int, options: tuple[bool, bool]
+) -> list[Section]:
+    with_peers, replay = options
+    if cell.path is None:
+        console.print(f"Left out: {cell.how_to_get}", style="yellow")
+        return []
+    began = time.monotonic()
+    recording = Recording(RECORDINGS / f"{cell.pool_name}.{cell.model}.jsonl.gz")
+    with closing(Model(cell, recording, live=not replay)) as model:
+        try:
+            sections = list(
+                comparison.sections(
+                    comparison.compare(model, seeds=seeds, replays=replays, with_peers=with_peers, say=say)
+                )
+            )
+        except (WeightsError, NotRecordedError) as error:
+            console.print(f"{cell.name} is left out: {error}", style="yellow")
+            return []
+    console.print(
+        f"{cell.name}: {time.monotonic() - began:.0f} s, of them {model.cold_s:.0f} s cold: the model was asked for "
+        f"{model.cold} of {len(recording)} recorded answers ({model.cold / max(model.cold_s, 1e-9):.1f} a second)",
+        style="dim",
+    )
+    return sections
+
+
+if __name__ == "__main__":
+    main()
