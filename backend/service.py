@@ -11,13 +11,13 @@ from backend.batch import Batch, BatchLabeler, Outcome
 from backend.blind import is_blind, lacks_annotations
 from backend.counters import Counters
 from backend.dispatch import Dispatch
-from backend.engine import endpoint_key, make_engine, make_wire
+from backend.engine import endpoint_key, limits, make_engine, make_wire
 from backend.labeling import schema as schemas
 from backend.labeling import templates
 from backend.labeling.engines.base import Engine
 from backend.labeling.errors import StoreError
 from backend.labeling.fields import plain
-from backend.labeling.labeler import Labeler, Limits
+from backend.labeling.labeler import Labeler
 from backend.labeling.prompt import Prompt, PromptVersion, content_hash
 from backend.labeling.schema import LabelingSchema
 from backend.lanes import Failure
@@ -57,7 +57,7 @@ class Service:
         self.limiter = Limiter(client, name=endpoint_key(settings), most=settings.llm_concurrency)
         self.wire = make_wire(settings)
         self.engine: Engine = make_engine(settings, self.wire, self.store)
-        self.limits = _limits(settings)
+        self.limits = limits(settings)
         self.batches = BatchLabeler(
             Labeler(self.engine, self.limits),
             self.store,
@@ -232,15 +232,6 @@ class Service:
             self.dispatch.touch(key, kind, trigger=trigger)
         else:
             _log.warning("nothing is learned: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY", project=key)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_task_tokens=settings.llm_max_task_tokens,
-        min_label_mass=settings.llm_min_label_mass,
-        votes=settings.llm_votes,
-        thinking_tokens=settings.llm_thinking_tokens,
-    )
 
 
 def _content(version: PromptVersion) -> str:

@@ -37,7 +37,7 @@ class Watched:
     """What a simulation asked for, by purpose."""
 
     def __init__(self, asked: Student, plan: Plan) -> None:
-        self._account = Account(asked, plan.calls, lambda *_: 0.0)
+        self._account = Account(asked, plan.calls, (lambda *_: 0.0, lambda *_: 0.0))
         self.seen: list[list[str]] = []
         self.senses = Senses(self._account.measure, Tools(self._label), self._account.spend, self._arrived)
 

@@ -2,12 +2,12 @@ import pytest
 
 from backend.labeling.errors import BudgetError, EngineUnreachableError
 from backend.labeling.prompt import Prompt
-from tests.labeling.building import NOW
+from tests.labeling.building import LOCAL, NOW, connected
 from tests.replaying import student
 from tests.scripted_llm import Script, ScriptedLLM
 from tests.scripted_llm.script import Fault
 from worker.examples import Example
-from worker.student import Account
+from worker.student import Account, Meter, Teacher
 
 NAIVE = Prompt("Say which fits the text.", style="text")
 
@@ -16,7 +16,7 @@ def examples(*texts: str) -> list[Example]:
     return [Example(text, {"text": text}, {"sentiment": ("positive",)}, NOW) for text in texts]
 
 
-def free(*_: object) -> float:
+def nothing(*_: object) -> float:
     return 0.0
 
 
@@ -40,7 +40,7 @@ def test_what_was_asked_before_costs_nothing_under_the_same_prompt(scripted_llm:
 def test_a_budget_is_kept_to_the_call_and_what_was_paid_for_is_remembered(scripted_llm: ScriptedLLM) -> None:
     with student(scripted_llm) as asked:
         asked.label(NAIVE, examples("warm"))
-        account = Account(asked, 5, free)
+        account = Account(asked, 5, (nothing, nothing))
         before = scripted_llm.calls
         with pytest.raises(BudgetError):
             account.label(NAIVE, examples(*(f"text {i}" for i in range(20))))
@@ -52,7 +52,7 @@ def test_a_budget_is_kept_to_the_call_and_what_was_paid_for_is_remembered(script
 
 def test_measuring_is_beside_the_budget_and_costs_the_runs_nothing(scripted_llm: ScriptedLLM) -> None:
     with student(scripted_llm) as asked:
-        account = Account(asked, 1, free)
+        account = Account(asked, 1, (nothing, nothing))
         account.measure(NAIVE, examples("a", "b", "c"))
         assert account.spend().student_calls == 0
         account.label(NAIVE, examples("a", "b", "c", "d"))
@@ -84,3 +84,24 @@ def test_an_endpoint_that_stays_away_ends_it(scripted_llm: ScriptedLLM) -> None:
         scripted_llm.change(faults=lambda *_: Fault(status=503))
         with pytest.raises(EngineUnreachableError):
             asked.label(NAIVE, examples("x", "y", "z"))
+
+
+def test_the_teacher_is_paid_from_the_same_budget(scripted_llm: ScriptedLLM) -> None:
+    scripted_llm.script = Script(answer=lambda _: {"Be brief.": 1.0})
+    with student(scripted_llm) as asked, connected(scripted_llm, LOCAL) as engine:
+        account = Account(asked, 2, (nothing, nothing), Teacher(Meter(engine), thinking_tokens=0))
+        assert account.ask
+        assert account.ask("How should it be put?") == "Be brief."
+        account.label(NAIVE, examples("a"))
+        with pytest.raises(BudgetError):
+            account.ask("And else?")
+    assert (account.spend().student_calls, account.spend().teacher_calls) == (1, 1)
+
+
+def test_an_unknown_price_of_either_makes_the_cost_unknown(scripted_llm: ScriptedLLM) -> None:
+    with student(scripted_llm) as asked, connected(scripted_llm, LOCAL) as engine:
+        account = Account(asked, 9, (nothing, lambda *_: None), Teacher(Meter(engine), thinking_tokens=0))
+        assert account.spend().usd == 0.0
+        assert account.ask
+        account.ask("How?")
+    assert account.spend().usd is None

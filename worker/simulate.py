@@ -17,12 +17,11 @@ from worker import classic, metrics, reliability, verdict
 from worker.examples import Example
 from worker.optimize import Finding, Problem, Tools, optimize
 from worker.outcomes import Graded, Outcome, grade
-from worker.propose import uncalibrated
 
 Order = Literal["random", "score"]
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # of versions that no store keeps
-_MOST_CHALLENGERS = 3
+_MOST_SEEDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,7 @@ class Plan:
     seed: int = 0
     calls: int = 2000
     rounds: int = 3
+    teacher_sees_texts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def simulate(plan: Plan, senses: Senses) -> Simulation:
 
 
 class _Loop:
-    """What lives from run to run: the active version, challengers that were not sure enough, the labels so far."""
+    """What lives from run to run: the active version, the latest that were learned before it, the labels so far."""
 
     def __init__(self, plan: Plan, senses: Senses) -> None:
         self.best_of_set: Prompt | None = None
@@ -112,7 +112,7 @@ class _Loop:
         self._senses = senses
         self._active = plan.prompt
         self._number = 1
-        self._challengers: list[Prompt] = []
+        self._learned: list[Prompt] = []
         self._labelled: list[Example] = []
         self._open = random.Random(plan.seed).sample(plan.rows, len(plan.rows))  # noqa: S311 - not a secret
 
@@ -140,24 +140,28 @@ class _Loop:
             schema=plan.schema,
             active=self._active,
             examples=tuple(self._labelled),
-            seeds=tuple(self._challengers),
+            seeds=self._seeds(),
             guideline=plan.prompt.instruction,
             styles=plan.styles,
-            seed=plan.seed,
+            seed=plan.seed + len(self._labelled),
             rounds=plan.rounds,
             calls=plan.calls,
+            teacher_sees_texts=plan.teacher_sees_texts,
         )
+
+    def _seeds(self) -> tuple[Prompt, ...]:
+        """The instruction that it began with, and what was learned but is not active."""
+        begun = (self._plan.prompt,) if self._active.instruction != self._plan.prompt.instruction else ()
+        return (*begun, *(prompt for prompt in self._learned if prompt != self._active))[:_MOST_SEEDS]
 
     def _learn(self, finding: Finding) -> None:
         self.best_of_set = finding.best_of_set or self.best_of_set
-        if finding.decision == "published" and finding.challenger:
+        if finding.challenger is None or finding.decision not in {"published", "kept"}:
+            return
+        self._learned = [finding.challenger, *(prompt for prompt in self._learned if prompt != finding.challenger)]
+        if finding.decision == "published":
             self._active = finding.challenger
             self._number += 1
-        elif finding.decision == "kept" and finding.challenger:
-            others = [
-                prompt for prompt in self._challengers if uncalibrated(prompt) != uncalibrated(finding.challenger)
-            ]
-            self._challengers = [finding.challenger, *others][:_MOST_CHALLENGERS]
 
     def _words(self, finding: Finding, active: Prompt, spent: Spend) -> tuple[str, ...]:
         return verdict.words(

@@ -1,9 +1,10 @@
-"""The LLM that labels, asked directly: no Redis, no queue. Each evaluation is paid for once in a process."""
+"""The LLMs that label and teach, asked directly: no Redis, no queue. An evaluation is paid for once in a process."""
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from backend.labeling.engines.base import Capabilities, Completion, Engine, Request, Usage
@@ -15,9 +16,11 @@ from backend.runs import Spend
 from worker.evaluations import prompt_key
 from worker.examples import Example
 from worker.outcomes import Outcome
+from worker.teacher import request_for
 
-# Dollars for so much usage in so many calls; None where the price is unknown.
+# Dollars for so much usage in so many calls, of the student and of the teacher; None where the price is unknown.
 Price = Callable[[Usage, int], float | None]
+Prices = tuple[Price, Price]
 
 _TRIES = 4
 _FIRST_PAUSE_S = 0.5
@@ -122,13 +125,34 @@ def _pause_s(error: EngineError, attempt: int) -> float:
     return asked if asked is not None else _FIRST_PAUSE_S * 2.0**attempt
 
 
-class Account:
-    """Tells a run's labeling, paid from a budget of `calls` each run, from what is asked beside it, to measure."""
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """The LLM that rewrites instructions, asked directly."""
 
-    def __init__(self, student: Student, calls: int, price: Price, clock: Callable[[], float] = time.monotonic) -> None:
+    meter: Meter
+    thinking_tokens: int
+
+    def ask(self, text: str) -> str:
+        """Raises `BudgetError` and `EngineError`."""
+        return self.meter.complete(request_for(text, self.meter.capabilities, self.thinking_tokens)).text
+
+
+class Account:
+    """Tells runs, each paid from a budget of `calls` to the student and the `teacher`, from what is asked beside them,
+    to measure."""
+
+    def __init__(
+        self,
+        student: Student,
+        calls: int,
+        prices: Prices,
+        teacher: Teacher | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._student = student
+        self._teacher = teacher
         self._budget = self._left = calls
-        self._price = price
+        self._prices = prices
         self._clock = clock
         self._calls, self._usage = 0, Usage()
         self._began, self._beside_s = clock(), 0.0
@@ -140,13 +164,33 @@ class Account:
         """Raises `BudgetError` when the run's calls are used up."""
         meter = self._student.meter
         calls, usage = meter.calls, meter.usage
+        with self._paid(meter):
+            try:
+                return self._student.label(prompt, examples)
+            finally:
+                self._calls += meter.calls - calls
+                self._usage += _beyond(usage, meter.usage)
+
+    @property
+    def ask(self) -> Callable[[str], str] | None:
+        """The teacher, paid from the same budget; None without one."""
+        teacher = self._teacher
+        if teacher is None:
+            return None
+
+        def asked(text: str) -> str:
+            with self._paid(teacher.meter):
+                return teacher.ask(text)
+
+        return asked
+
+    @contextmanager
+    def _paid(self, meter: Meter) -> Iterator[None]:
         meter.left = self._left
         try:
-            return self._student.label(prompt, examples)
+            yield
         finally:
             self._left, meter.left = meter.left, None
-            self._calls += meter.calls - calls
-            self._usage += _beyond(usage, meter.usage)
 
     def measure(self, prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
         """Costs the runs nothing, nor any of their time."""
@@ -158,12 +202,17 @@ class Account:
 
     def spend(self) -> Spend:
         """Of all runs so far."""
+        taught = self._teacher.meter if self._teacher else None
+        usage = self._usage + (taught.usage if taught else Usage())
+        dollars = [self._prices[0](self._usage, self._calls)]
+        dollars += [self._prices[1](taught.usage, taught.calls)] if taught and taught.calls else []
         return Spend(
             student_calls=self._calls,
-            prompt_tokens=self._usage.prompt_tokens,
-            cached_tokens=self._usage.cached_tokens,
-            completion_tokens=self._usage.completion_tokens,
-            usd=self._price(self._usage, self._calls),
+            teacher_calls=taught.calls if taught else 0,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            completion_tokens=usage.completion_tokens,
+            usd=None if None in dollars else sum(each or 0.0 for each in dollars),
             seconds=self._clock() - self._began - self._beside_s,
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from backend.labeling.engines.base import Engine, Message, Request
+from backend.labeling.engines.base import Capabilities, Engine, Message, Request, Usage
 from backend.labeling.engines.openai import OpenAIEngine
 from backend.labeling.engines.wire import Wire
 from backend.redis_client import as_text, translated
@@ -32,7 +32,7 @@ class Teacher:
         self._ledger = ledger
         self._check = check
         self._thinking_tokens = settings.llm_thinking_tokens
-        self._wire = _wire(settings)
+        self._wire = make_wire(settings)
         self._engine: Engine = OpenAIEngine(self._wire, settings.teacher_model or settings.llm_model)
 
     def close(self) -> None:
@@ -53,17 +53,25 @@ class Teacher:
         return answer
 
     def _asked(self, text: str) -> str:
-        thinks = self._engine.capabilities.thinking == "always"
-        longest = _ANSWER_TOKENS + (self._thinking_tokens if thinks else 0)
-        request = Request(messages=(Message("user", text),), max_tokens=longest, temperature=_TEMPERATURE, seed=1)
+        request = request_for(text, self._engine.capabilities, self._thinking_tokens)
+        longest = request.max_tokens
         asked = len(text) // _CHARACTERS_A_TOKEN + longest
         reservation = self._ledger.reserve("teacher", 1, asked, completion_tokens=longest)
-        completion = self._engine.complete(request)
-        self._ledger.settle(reservation, completion.usage)
+        usage = Usage()
+        try:
+            completion = self._engine.complete(request)
+            usage = completion.usage
+        finally:
+            self._ledger.settle(reservation, usage)
         return completion.text
 
 
-def _wire(settings: Settings) -> Wire:
+def request_for(text: str, able: Capabilities, thinking_tokens: int) -> Request:
+    longest = _ANSWER_TOKENS + (thinking_tokens if able.thinking == "always" else 0)
+    return Request(messages=(Message("user", text),), max_tokens=longest, temperature=_TEMPERATURE, seed=1)
+
+
+def make_wire(settings: Settings) -> Wire:
     own = settings.teacher_api_key.get_secret_value()
     same = not settings.teacher_base_url or settings.teacher_base_url == settings.llm_base_url
     key = own or (settings.openai_api_key.get_secret_value() if same else "")

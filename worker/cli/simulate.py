@@ -22,15 +22,16 @@ from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.settings import Settings
 from backend.stack.llm import local_llm
-from worker import replay_data, simulation_report
+from worker import replay_data, simulation_report, teacher
 from worker import simulate as simulation
 from worker.examples import Example
 from worker.optimize import Tools
 from worker.prices import price_usd
 from worker.replay_data import ReplayDataError
-from worker.student import Account, Meter, Student
+from worker.student import Account, Meter, Price, Prices, Student, Teacher
+from worker.teacher import is_capable
 
-_UNCAPPED = 1_000_000  # calls
+_UNCAPPED = 5000  # calls that a search is sized for where nothing caps them
 
 
 class Counts(click.ParamType[tuple[int, ...]]):
@@ -96,10 +97,12 @@ def simulate(
         seed=options["seed"],
         calls=options["budget"] or settings.run_max_calls or _UNCAPPED,
         rounds=settings.optimize_rounds,
+        teacher_sees_texts=settings.teacher_sees == "examples",
     )
-    with _student(settings, schema, console) as student:
+    with _student(settings, schema, console) as student, _teacher(settings) as taught:
         plan = replace(plan, model=student.meter.model, styles=_styles(settings, student))
-        found = _simulated(plan, student, settings, console)
+        account = Account(student, plan.calls, _prices(settings, student, taught), taught)
+        found = _simulated(plan, account, console)
     if as_json:
         click.echo(json.dumps(simulation_report.document(plan, found, digest), indent=2, ensure_ascii=False))
     else:
@@ -157,17 +160,26 @@ def _student(settings: Settings, schema: LabelingSchema, console: Console) -> It
         yield student
 
 
+@contextmanager
+def _teacher(settings: Settings) -> Iterator[Teacher | None]:
+    """None where the loop that serves has none either."""
+    if not is_capable(settings):
+        yield None
+        return
+    with closing(teacher.make_wire(settings)) as wire:
+        engine = OpenAIEngine(wire, settings.teacher_model or settings.llm_model)
+        yield Teacher(Meter(engine), settings.llm_thinking_tokens)
+
+
 def _styles(settings: Settings, student: Student) -> tuple[Style, ...]:
-    """Those that log-probs come with, the configured one first in any case."""
-    able = student.meter.capabilities
-    other: Style = "chat" if settings.prompt_style == "text" else "text"
-    return (settings.prompt_style, other) if able.logprobs_for(other) else (settings.prompt_style,)
+    """Those that give log-probs, the configured one first in any case."""
+    able, preferred = student.meter.capabilities, settings.prompt_style
+    other: Style = "chat" if preferred == "text" else "text"
+    return (preferred, other) if able.logprobs_for(other) and (other == "chat" or able.continues) else (preferred,)
 
 
-def _simulated(plan: simulation.Plan, student: Student, settings: Settings, console: Console) -> simulation.Simulation:
+def _simulated(plan: simulation.Plan, account: Account, console: Console) -> simulation.Simulation:
     """Each run gets the budget anew; what is measured on test rows is outside of it."""
-    model, base_url = plan.model, settings.llm_base_url
-    account = Account(student, plan.calls, lambda usage, calls: price_usd(model, base_url, usage, calls=calls))
     with _progress(console) as bar:
         task = bar.add_task("the naive prompt, on the test rows", total=1.0, at="")
 
@@ -180,9 +192,16 @@ def _simulated(plan: simulation.Plan, student: Student, settings: Settings, cons
             account.begin_run()
             bar.update(task, description=f"{count} labels", completed=0.0, at="")
 
-        return simulation.simulate(
-            plan, simulation.Senses(account.measure, Tools(account.label, tell=tell), account.spend, arrived)
-        )
+        tools = Tools(account.label, account.ask, tell)
+        return simulation.simulate(plan, simulation.Senses(account.measure, tools, account.spend, arrived))
+
+
+def _prices(settings: Settings, student: Student, taught: Teacher | None) -> Prices:
+    def price(model: str, base_url: str) -> Price:
+        return lambda usage, calls: price_usd(model, base_url, usage, calls=calls)
+
+    address = settings.teacher_base_url or settings.llm_base_url
+    return price(student.meter.model, settings.llm_base_url), price(taught.meter.model if taught else "", address)
 
 
 def _progress(console: Console) -> Progress:
