@@ -96,15 +96,16 @@ class Evaluator:
             found |= own
             left = {key: data for key, data in left.items() if key not in found}
             reason = next((failed[key].reason for key in left), "")
-            if any(not failed[key].retryable for key in left):
-                raise EndpointRefusedError(reason)
+            refused = next((failed[key].reason for key in left if not failed[key].retryable), "")
+            if refused:
+                raise EndpointRefusedError(refused)
             if not left:
                 return found
             self._check()
         raise EngineUnreachableError(f"{len(left)} examples have no answer after {_ROUNDS} rounds: {reason}")
 
     def _paid(self, name: str, prompt: Prompt, tasks: Tasks) -> dict[str, TaskAnswers | Failure]:
-        calls = sum(len(control.questions(data)) for data in tasks.values() for control in self._schema.controls)
+        calls = self._calls(prompt, tasks)
         reservation = self._ledger.reserve("student", calls, _tokens(prompt, tasks) * max(1, calls // len(tasks)))
         inquiry = Inquiry(
             prompt,
@@ -114,9 +115,19 @@ class Evaluator:
         )
         answers = self._service.batches.ask(inquiry, tasks)
         made = [answer for answer in answers.values() if not isinstance(answer, Failure)]
-        usage = sum((answer.usage for answer in made), Usage())
-        self._ledger.settle(reservation, usage, calls=sum(answer.calls for answer in made))
+        unusable = {key: tasks[key] for key, each in answers.items() if isinstance(each, Failure) and each.of_task}
+        self._ledger.settle(
+            reservation,
+            sum((answer.usage for answer in made), Usage()),
+            calls=sum(answer.calls for answer in made) + self._calls(prompt, unusable),
+        )
         return answers
+
+    def _calls(self, prompt: Prompt, tasks: Tasks) -> int:
+        """One a question, or as many as there are votes; where labels' words begin alike it may be more."""
+        questions = sum(len(control.questions(data)) for data in tasks.values() for control in self._schema.controls)
+        scored = self._service.engine.capabilities.logprobs_for(prompt.style)
+        return questions * (1 if scored else self._service.limits.votes)
 
     def _keep(self, name: str, outcomes: Mapping[str, Outcome]) -> None:
         try:

@@ -67,7 +67,8 @@ def follow(project: str) -> dict[str, int]:
 
 def optimize(project: str) -> dict[str, str | None] | Retry:
     """A run, unless another has learned from these labels meanwhile; it waits for one that is under way. What may pass
-    by itself raises, so that RQ tries again; a project that is gone or cannot be labelled is no failure."""
+    by itself raises, so that RQ tries again, the last time with a record that says so; a project that is gone or cannot
+    be labelled is no failure."""
     service = _service()
     request = service.dispatch.request(project, "optimize")
     ended = None
@@ -79,6 +80,10 @@ def optimize(project: str) -> dict[str, str | None] | Retry:
         _log.warning("nothing is learned", project=project, reason=str(error))
     except RunningError:  # of a worker that died and left its process behind, or of `whetstone optimize --here`
         return Retry(max=_MOST_WAITS, interval=_WAIT_S)
+    except Exception as error:
+        if _is_last_try():
+            learn.give_up(service, project, error)
+        raise
     service.dispatch.settle(project, "optimize", request.revision)
     return {"run": ended.id, "decision": ended.decision} if ended else {}
 

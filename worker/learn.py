@@ -1,27 +1,26 @@
 """One optimization run of a project: read the labels, look for a better prompt, publish it if the gain is real."""
 
-import uuid
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
 
 from backend import pushing
-from backend.label_studio import LabelStudioClient
-from backend.labeling.errors import WhetstoneError
+from backend.labeling.errors import EngineError, StoreError, WhetstoneError
 from backend.labeling.fields import plain
-from backend.labeling.prompt import Prompt, PromptVersion, Style, content_hash
+from backend.labeling.prompt import Prompt, PromptVersion, Style
 from backend.pushing import Target
 from backend.run_lock import Lock
 from backend.runs import Decision, RunRecord, Spend
 from backend.service import SEED, Service
 from backend.settings import Settings
-from worker import ground_truth, reporting, retreat, verdict
+from worker import ground_truth, publication, reporting, retreat
 from worker.annotation_store import AnnotationStore
 from worker.evaluator import Evaluator
 from worker.examples import Example
+from worker.journal import Journal, begun, canceled, failed
 from worker.ledger import Ledger, RunLedger
 from worker.optimize import Finding, Problem, Tools, optimize
 from worker.pull import pull
@@ -29,8 +28,9 @@ from worker.teacher import Teacher, is_capable
 
 _log = structlog.get_logger(__name__)
 
+Now = Callable[[], datetime]
+
 _MOST_CHALLENGERS = 3
-_SAVE_EVERY_S = 0.5
 _UNCAPPED = 5000  # calls that the search is sized for where nothing caps them
 
 
@@ -57,105 +57,109 @@ class CanceledError(WhetstoneError):
     hint = "Start another with `whetstone optimize`."
 
 
-def run(service: Service, project: str, *, trigger: str, options: Options | None = None) -> RunRecord:
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def run(
+    service: Service, project: str, *, trigger: str, options: Options | None = None, now: Now = _utc_now
+) -> RunRecord:
     """To its verdict. One that was interrupted is taken up under its id: it pays only for what is new.
 
-    Raises `RunningError` when another is under way, and what may pass by itself (`retryable`): the caller tries again.
-    Any other error is the run's verdict.
+    Raises `RunningError` when another is under way, and what may pass by itself (`retryable`): the caller tries again,
+    or gives up. Any other error is the run's verdict.
     """
     with service.dispatch.run_lock(project) as lock:
-        active = service.store.active(project)
-        begun = _begun(service, project, trigger, active.name if active else "")
-        service.runs.save(begun)
-        journal = _Journal(service, begun)
+        journal = Journal(service.runs, begun(service, project, trigger, now()))
         try:
-            ended = _Learning(service, (options or Options()).over(service.settings), journal, lock).record()
+            _Learning(service, (options or Options()).over(service.settings), journal, lock, now).go()
+            ended = replace(journal.record, state="done")
         except CanceledError:
-            ended = replace(journal.record, state="canceled", words=("Canceled before its end. Nothing was changed.",))
+            ended = canceled(journal.record)
+            _note_labels(service, ended)
         except WhetstoneError as error:
             if error.retryable:
-                journal.note(replace(journal.record, stage=f"waits: {error}"))
+                journal.keep(replace(journal.record, stage=f"waits: {error}"))
                 raise
-            words = verdict.words(
-                "failed", None, (), "", journal.record.spend, journal.record.labels, objections=(str(error),)
-            )
-            ended = replace(journal.record, state="done", decision="failed", words=(*words, error.hint))
-        ended = replace(ended, stage="", progress=1.0, ended_at=datetime.now(UTC))
-        service.runs.save(ended)
-        _log.info("run ended", project=project, run=ended.id, state=ended.state, decision=ended.decision)
-        return ended
+            ended = failed(journal.record, error)
+            _note_labels(service, ended)
+        return _end(service, ended, now())
 
 
-def _begun(service: Service, project: str, trigger: str, active: str) -> RunRecord:
-    latest = service.runs.latest(project)
-    if latest and latest.state == "running":
-        return replace(latest, active=active, stage="taken up again")
-    now = datetime.now(UTC)
-    name = f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
-    return RunRecord(name, project, "running", now, labels=0, active=active, trigger=trigger, stage="reading labels")
+def give_up(service: Service, project: str, error: Exception, *, now: Now = _utc_now) -> None:
+    """A run that was interrupted is tried no more: `error` is its verdict, and the next one begins anew. Its labels are
+    still to be learned from."""
+    with suppress(StoreError):
+        latest = service.runs.latest(project)
+        if latest and latest.state == "running" and not service.dispatch.is_running(project):
+            _end(service, failed(latest, error), now())
 
 
-class _Journal:
-    """The run's record as others see it, written at most twice a second."""
+def _note_labels(service: Service, ended: RunRecord) -> None:
+    """So that the next label alone does not begin again what somebody ended, or what would fail again."""
+    if ended.labels:
+        AnnotationStore(service.redis).note_run(ended.project, ended.labels)
 
-    def __init__(self, service: Service, record: RunRecord) -> None:
-        self.record = record
-        self._service = service
-        self._saved_at = datetime.min.replace(tzinfo=UTC)
 
-    def note(self, record: RunRecord) -> None:
-        self.record = record
-        now = datetime.now(UTC)
-        if (now - self._saved_at).total_seconds() >= _SAVE_EVERY_S:
-            self._service.runs.save(record)
-            self._saved_at = now
+def _end(service: Service, ended: RunRecord, at: datetime) -> RunRecord:
+    ended = replace(ended, stage="", progress=1.0, ended_at=at)
+    service.runs.save(ended)
+    _log.info("run ended", project=ended.project, run=ended.id, state=ended.state, decision=ended.decision)
+    return ended
 
 
 class _Learning:
     """What one run holds while it is under way."""
 
-    def __init__(self, service: Service, settings: Settings, journal: _Journal, lock: Lock) -> None:
+    def __init__(self, service: Service, settings: Settings, journal: Journal, lock: Lock, now: Now) -> None:
         self._service = service
         self._settings = settings
         self._journal = journal
         self._lock = lock
+        self._now = now
         self._project = journal.record.project
         self._client = pushing.make_client(settings)
         self._ledger = self._opened_ledger()
 
-    def record(self) -> RunRecord:
-        """The record at its end."""
-        to = pushing.target(self._service, self._client, int(self._project.partition(".")[0]), key=self._project)
-        truth = self._truth(self._client, to)
-        self._note(labels=len(truth.examples), active=to.current.version.name)
-        evaluator = Evaluator(self._service, to.current.schema, self._ledger, self._check)
-        back = self._retreated(to, truth.examples, evaluator)
-        if back:
-            ended = back
-        else:
-            finding = self._found(to, truth.examples, evaluator)
-            ended = self._settled(to, finding, len(truth.examples))
-        AnnotationStore(self._service.redis).note_run(self._project, len(truth.examples))
-        self._note(stage="writing the report")
-        reporting.save(self._service, to, truth, evaluator, ended)
-        self._service.dispatch.label_project(self._project)
-        return ended
+    def go(self) -> None:
+        """To the decision, which is kept before it is carried out: of a run that dies after the pointer moved only the
+        report is made anew."""
+        try:
+            self._learn()
+        except WhetstoneError as error:
+            if not error.retryable:
+                self._journal.note(spend=self._spend())
+            raise
 
-    def _truth(self, client: LabelStudioClient, to: Target) -> ground_truth.GroundTruth:
+    def _learn(self) -> None:
+        to = self._target()
+        truth = self._truth(to)
+        evaluator = Evaluator(self._service, to.current.schema, self._ledger, self._check)
+        if not self._journal.record.decision:
+            self._journal.note(labels=len(truth.examples), active=to.current.version.name)
+            if not self._retreated(to, truth.examples, evaluator):
+                self._settle(to, self._found(to, truth.examples, evaluator))
+        self._close(to, truth, evaluator)
+
+    def _target(self) -> Target:
+        """The project as Label Studio has it now."""
+        return pushing.target(self._service, self._client, int(self._project.partition(".")[0]), key=self._project)
+
+    def _truth(self, to: Target) -> ground_truth.GroundTruth:
         store = AnnotationStore(self._service.redis)
-        pull(client, store, to.project_id, self._project, to.current.schema, whole=True)
+        pull(self._client, store, to.project_id, self._project, to.current.schema, whole=True)
         return ground_truth.examples(store.tasks(self._project), to.current.schema)
 
-    def _retreated(self, to: Target, examples: Sequence[Example], evaluator: Evaluator) -> RunRecord | None:
-        """None where the active version holds its own."""
-        if not self._settings.auto_rollback:
-            return None
-        words = retreat.if_worse(self._service, to, examples, evaluator.label)
-        if words is None:
-            return None
-        spend = self._spend()
-        said = verdict.words("rolled_back", None, (), "", spend, len(examples), objections=(words,))
-        return replace(self._journal.record, state="done", decision="rolled_back", words=said, spend=spend)
+    def _retreated(self, to: Target, examples: Sequence[Example], evaluator: Evaluator) -> bool:
+        """False where the active version holds its own, or is none that a run published."""
+        back = retreat.due(self._service, to, examples, evaluator.label) if self._settings.auto_rollback else None
+        if back is None:
+            return False
+        self._decide("rolled_back", Finding("rolled_back", objections=(back.words,)), to)
+        by, active = publication.by_rollback(self._journal.record.id), to.current.version.name
+        if not self._service.store.activate(self._project, back.version, expected=active, by=by):
+            self._decide("overtaken", Finding("overtaken"), to)
+        return True
 
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
         settings = self._settings
@@ -197,59 +201,33 @@ class _Learning:
         scored = [style for style in styles if able.logprobs_for(style) and (style == "chat" or able.continues)]
         return tuple(sorted(scored, key=lambda style: style != preferred)) or (preferred,)
 
-    def _settled(self, to: Target, finding: Finding, labels: int) -> RunRecord:
-        """Publishes what may be, keeps what may become it, and says so."""
+    def _settle(self, to: Target, finding: Finding) -> None:
+        """Publishes what may be, and keeps what may become it. Label Studio is asked once more: the project's labels
+        may be others by now, or the project be gone."""
         self._check()
-        decision, version = self._decided(to, finding)
-        spend = self._spend()
-        before = to.current.version.prompt
-        changes = verdict.changes(before, finding.challenger) if finding.challenger else ()
-        words = verdict.words(
-            decision, finding.estimate, changes, finding.origin, spend, labels, objections=finding.objections
-        )
-        return replace(
-            self._journal.record,
-            state="done",
-            decision=decision,
-            words=words,
-            challenger=version.name if version else None,
-            estimate=finding.estimate,
-            fixes=finding.fixes,
-            breaks=finding.breaks,
-            spend=spend,
-        )
-
-    def _decided(self, to: Target, finding: Finding) -> tuple[Decision, PromptVersion | None]:
-        if finding.challenger is None or finding.decision not in {"published", "kept"}:
-            return finding.decision, None
-        version = self._version(to, finding.challenger, finding.origin)
-        if finding.decision == "kept":
+        now = self._target() if finding.decision in ("published", "kept") else to
+        decision = publication.decided(finding, to, now, require_approval=self._settings.require_approval)
+        version = publication.version_of(self._service, finding, to, self._now())
+        if version and decision == "published":
+            self._decide("published", finding, to, version)
+            by = publication.by_run(self._journal.record.id)
+            if self._service.store.publish(self._project, version, to.current.version.name, by=by):
+                return
+            decision = "overtaken"
+        if version:
             self._service.store.add_version(self._project, version)
-            return "kept", version
-        if self._settings.require_approval:
-            self._service.store.add_version(self._project, version)
-            return "awaiting_approval", version
-        expected = to.current.version.name
-        by = f"run {self._journal.record.id}"
-        won = self._service.store.publish(self._project, version, expected, by=by)
-        return ("published" if won else "overtaken"), version
+        self._decide(decision, finding, to, version)
 
-    def _version(self, to: Target, prompt: Prompt, origin: str) -> PromptVersion:
-        """The one that has this content already, else a new one."""
-        active = to.current.version
-        wanted = content_hash(prompt, active.config_hash, active.model)
-        for version in self._service.store.all_versions(self._project):
-            if content_hash(version.prompt, version.config_hash, version.model) == wanted:
-                return version
-        made = PromptVersion.of(
-            self._service.store.next_number(self._project),
-            prompt,
-            config_hash=active.config_hash,
-            model=active.model,
-            origin=origin,
-            created_at=datetime.now(UTC),
-        )
-        return replace(made, parent=active.name)
+    def _close(self, to: Target, truth: ground_truth.GroundTruth, evaluator: Evaluator) -> None:
+        """What was decided stays, whatever becomes of the report."""
+        AnnotationStore(self._service.redis).note_run(self._project, len(truth.examples))
+        self._service.dispatch.label_project(self._project)
+        self._journal.note(stage="writing the report")
+        ended = replace(self._journal.record, state="done")
+        try:
+            reporting.save(self._service, to, truth, evaluator, ended)
+        except (CanceledError, EngineError) as error:
+            _log.warning("the report stays as it was", project=self._project, run=ended.id, reason=str(error))
 
     # -- what others see, and what they may say
 
@@ -260,14 +238,15 @@ class _Learning:
             raise CanceledError(f"the run of project {self._project} was canceled")
 
     def _tell(self, stage: str, progress: float, alive: int, best: float | None) -> None:
-        self._note(stage=stage, progress=progress, candidates=alive, best=best, spend=self._spend())
+        self._journal.note(stage=stage, progress=progress, candidates=alive, best=best, spend=self._spend())
 
-    def _note(self, **changes: object) -> None:
-        self._journal.note(replace(self._journal.record, **changes))  # type: ignore[arg-type] # fields of the record
+    def _decide(self, decision: Decision, finding: Finding, to: Target, version: PromptVersion | None = None) -> None:
+        self._journal.keep(publication.told(self._journal.record, decision, finding, to, version, self._spend()))
 
     def _spend(self) -> Spend:
-        seconds = (datetime.now(UTC) - self._journal.record.started_at).total_seconds()
-        return replace(self._ledger.spend(), seconds=seconds)
+        """A clock that was set back counts as one that stood still."""
+        seconds = (self._now() - self._journal.record.started_at).total_seconds()
+        return replace(self._ledger.spend(), seconds=max(0.0, seconds))
 
     def _opened_ledger(self) -> RunLedger:
         models = {"student": self._service.engine.model}

@@ -9,7 +9,7 @@ from typing import Any
 from backend.labeling import fields, grammar, verbalizer
 from backend.labeling.answers import ControlPrediction, Distribution, Label, Question, TaskAnswers, TaskPrediction
 from backend.labeling.engines.base import Completion, Engine, Request, Token, Usage
-from backend.labeling.errors import AnswerError
+from backend.labeling.errors import AnswerError, EngineAnswerError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt, PromptVersion, Rendered, render
 from backend.labeling.schema import LabelingSchema
@@ -121,7 +121,7 @@ class Labeler:
             Request(_continued(rendered.text, prefix), rendered.messages, top_logprobs=width), tally
         )
         if not completion.alternatives:
-            raise AnswerError("the answer came without log-probs, which this endpoint gave before")
+            raise EngineAnswerError("the answer came without log-probs, which this endpoint gave before")
         return completion.alternatives[0]
 
     def _in_groups(self, prompt: Prompt, question: Question, values: Sequence[Value], tally: _Tally) -> Distribution:

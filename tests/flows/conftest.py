@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 
 from backend.app import create_app
-from backend.dispatch import LABEL, QUEUES
+from backend.dispatch import LABEL, OPTIMIZE, QUEUES
+from backend.runs import RunRecord
 from backend.service import Service
 from backend.settings import Settings
+from tests.flows import learning
 from tests.flows.label_studio_stub import KEY, LabelStudioStub
-from tests.flows.payloads import PROJECT
+from tests.flows.payloads import PROJECT, Json, event, setup_body, tasks
 from tests.redis_server import RedisServer
-from tests.scripted_llm import ScriptedLLM
+from tests.scripted_llm import Script, ScriptedLLM
 
 Web = Callable[..., FlaskClient]
 Logs = Callable[[], list[dict[str, Any]]]
@@ -119,6 +122,94 @@ def own_redis() -> Iterator[RedisServer]:
     """One that may be stopped."""
     with RedisServer() as server:
         yield server
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A project over HTTP: people annotate, Label Studio sends word, the workers do what is queued.
+
+    Called with a number of labels it does all that once, and returns the latest run.
+    """
+
+    client: FlaskClient
+    label_studio: LabelStudioStub
+    llm: ScriptedLLM
+    webhook: Json
+
+    @property
+    def service(self) -> Service:
+        return service_of(self.client)
+
+    @property
+    def redis(self) -> Redis:
+        return self.service.redis
+
+    @property
+    def run(self) -> RunRecord:
+        """The latest."""
+        latest = self.service.runs.latest(PROJECT)
+        assert latest
+        return latest
+
+    @property
+    def version(self) -> str:
+        """What serves."""
+        answer = self.client.post("/setup", json=setup_body(config=self.label_studio.config))
+        name: str = answer.json["model_version"]  # type: ignore[index]
+        return name
+
+    def annotate(self, labels: int, *, truth: Callable[[int], str] = learning.truth) -> None:
+        """Until there are so many."""
+        for index in range(len(self.label_studio.annotations), labels):
+            self.label_studio.annotate(index + 1, truth(index))
+
+    def tell(self, action: str = "ANNOTATION_CREATED", **fields: Any) -> None:
+        body = event(action, self.webhook, config=self.label_studio.config, **fields)
+        assert self.client.post("/webhook", json=body).status_code == 201
+
+    def work(self) -> None:
+        """First what leads to a run, then the run."""
+        work(self.redis, queues=[LABEL])
+        work(self.redis, queues=[OPTIMIZE])
+
+    def __call__(
+        self, labels: int, *, action: str = "ANNOTATION_CREATED", truth: Callable[[int], str] = learning.truth
+    ) -> RunRecord:
+        self.annotate(labels, truth=truth)
+        self.tell(action)
+        self.work()
+        return self.run
+
+
+@pytest.fixture
+def learn_settings(redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, str]) -> dict[str, str]:
+    """Of the service, and of the worker in its environment: one short round, whose teacher is the student."""
+    return {
+        "redis_url": redis_url,
+        "openai_base_url": scripted_llm.base_url,
+        "run_max_calls": "400",
+        "optimize_rounds": "1",
+        **pushes,
+    }
+
+
+@pytest.fixture
+def learn(
+    web: Web,
+    learn_settings: dict[str, str],
+    label_studio: LabelStudioStub,
+    scripted_llm: ScriptedLLM,
+    captured: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Learner:
+    """Of 140 tasks, with an LLM that does better under other words than under its first ones."""
+    for name, value in learn_settings.items():
+        monkeypatch.setenv(name.upper(), value)
+    scripted_llm.script = Script(label=learning.particular)
+    label_studio.add(*tasks(learning.texts(140)))
+    learner = Learner(web(**learn_settings), label_studio, scripted_llm, captured("webhook_annotation_created"))
+    learner.client.post("/setup", json=setup_body())
+    return learner
 
 
 def until(claim: Callable[[], object]) -> None:

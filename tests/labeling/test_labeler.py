@@ -6,7 +6,7 @@ import pytest
 
 from backend.labeling.calibration import Calibration
 from backend.labeling.engines.openai import OpenAIEngine
-from backend.labeling.errors import AnswerError, TaskError
+from backend.labeling.errors import AnswerError, EngineAnswerError, TaskError
 from backend.labeling.fields import Value
 from backend.labeling.labeler import Limits
 from backend.labeling.prompt import Demonstration
@@ -226,9 +226,9 @@ def test_what_a_task_cost_is_summed_over_its_calls(llm: ScriptedLLM, local: Open
     assert made.usage.prompt_tokens > 3 * 20
 
 
-def test_log_probs_that_stop_coming_fail_the_task(llm: ScriptedLLM, local: OpenAIEngine) -> None:
+def test_log_probs_that_stop_coming_are_the_endpoints_fault(llm: ScriptedLLM, local: OpenAIEngine) -> None:
     llm.script = Script(faults=[Fault(spoil="no_logprobs")] * 100_000)
-    with pytest.raises(AnswerError, match="without log-probs"):
+    with pytest.raises(EngineAnswerError, match="without log-probs"):
         label(local, SENTIMENT, LIKED)
 
 
