@@ -12,9 +12,10 @@ import click
 from rich.console import Console
 
 from backend.labeling.engines.weights import WeightsError
+from backend.settings import load
 from tests.benchmarks.figures import Section, machine
 from tests.benchmarks.optimizer import comparison, peers
-from tests.benchmarks.optimizer.asking import Model, NotRecordedError
+from tests.benchmarks.optimizer.asking import Model, NotRecordedError, teacher_of
 from tests.benchmarks.optimizer.cells import CELLS, Cell
 from tests.benchmarks.optimizer.recording import Recording
 
@@ -36,7 +37,8 @@ def main(
     names: tuple[str, ...], *, seeds: int, replays: int, no_peers: bool, replay: bool, json_path: Path | None
 ) -> None:
     """Compare on the data sets NAMES (all of them without any). What the model says is recorded as it is asked, and
-    replayed the next time: stop and go on at will."""
+    replayed the next time: stop and go on at will. With TEACHER_MODEL or TEACHER_BASE_URL set, each arm writes its own
+    instructions with that model, instead of drawing them from the pool."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was asked is kept, and the server stopped
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(machine())
@@ -65,7 +67,7 @@ def _compared(
         return []
     began = time.monotonic()
     recording = Recording(RECORDINGS / f"{cell.pool_name}.{cell.model}.jsonl.gz")
-    with closing(Model(cell, recording, live=not replay)) as model:
+    with closing(Model(cell, recording, live=not replay, teacher=teacher_of(load()))) as model:
         try:
             sections = list(
                 comparison.sections(

@@ -83,21 +83,22 @@ def _served(task: Task, finding: Finding, run: Run) -> Result:
 
 
 def _found(task: Task, **changes: Any) -> tuple[Finding, Run]:
-    """The pool, in seeded order, stands where earlier challengers and the teacher's rewrites would: a small budget
-    tries the beginning of it."""
-    cell, run = task.model.cell, Run(task.model, task.budget)
+    """The pool, in seeded order, stands where earlier challengers and the teacher's rewrites would, unless there is a
+    teacher: a small budget tries the beginning of it."""
+    cell, run, teacher = task.model.cell, Run(task.model, task.budget), task.model.teacher
+    pool = random.Random(task.seed).sample(cell.pool, len(cell.pool))
     problem = Problem(
         schema=cell.schema,
         active=cell.naive(),
         examples=task.rows,
-        seeds=tuple(random.Random(task.seed).sample(cell.pool, len(cell.pool))),
+        seeds=() if teacher else tuple(pool),
         guideline=cell.naive().instruction,
         styles=(STYLE,),
         seed=task.seed,
         calls=task.budget,
         sets=cell.sets,
     )
-    return optimize(replace(problem, **changes), Tools(run.label)), run
+    return optimize(replace(problem, **changes), Tools(run.label, teacher)), run
 
 
 OURS: dict[str, Arm] = {

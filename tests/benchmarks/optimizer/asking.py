@@ -8,22 +8,26 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from backend.labeling.engines.openai import OpenAIEngine
 from backend.labeling.engines.weights import CARRIED, WeightsError, join_parts, weights
 from backend.labeling.errors import AnswerError, BudgetError, TaskError
 from backend.labeling.labeler import Labeler, Limits
 from backend.labeling.prompt import Prompt
-from backend.settings import load
+from backend.settings import Settings, load
 from tests.benchmarks.neighbours import local_llm
 from tests.benchmarks.optimizer.cells import ROOT, Cell
 from tests.benchmarks.optimizer.recording import Recording
 from worker.evaluations import prompt_key
 from worker.examples import Example
 from worker.outcomes import Outcome
+from worker.teacher import make_wire, request_for
 
 LIMITS = Limits()
 THREADS = 4  # each of the server's slots reads a new prompt's static part once
 PEERS = ROOT / ".bench" / "peers"
 _KEY_DIGITS = 10
+
+Teacher = Callable[[str], str]
 
 
 class NotRecordedError(RuntimeError):
@@ -31,12 +35,14 @@ class NotRecordedError(RuntimeError):
 
 
 class Model:
-    """One cell's local model behind its recording. `cold` are the evaluations that the model itself made, and the
+    """One cell's local model behind its recording. With a `teacher` each arm writes its own instructions, else all draw
+    from the pool. `cold` are the evaluations that the model itself made, and the
     seconds that they took."""
 
-    def __init__(self, cell: Cell, recording: Recording, *, live: bool) -> None:
+    def __init__(self, cell: Cell, recording: Recording, *, live: bool, teacher: Teacher | None = None) -> None:
         self.cell = cell
         self.recording = recording
+        self.teacher = teacher
         self.cold, self.cold_s = 0, 0.0
         self._live = live
         self._running = ExitStack()
@@ -90,6 +96,14 @@ def _answered(labeler: Labeler, cell: Cell, prompt: Prompt, example: Example) ->
         return Outcome(None, str(error))
 
 
+def teacher_of(settings: Settings) -> Teacher | None:
+    """Only one that is named: what else is configured would be the student in service."""
+    if not settings.teacher_model and not settings.teacher_base_url:
+        return None
+    engine = OpenAIEngine(make_wire(settings), settings.teacher_model)
+    return lambda text: engine.complete(request_for(text, engine.capabilities, settings.llm_thinking_tokens)).text
+
+
 def weights_of(model: str) -> Path:
     """As `LOCAL_MODEL` finds them, else in the peers' environment. Raises `WeightsError`."""
     folder = load().whetstone_home / "models"
@@ -130,6 +144,3 @@ class Run:
         if len(affordable) < len(fresh):
             raise BudgetError(f"the budget of {self.budget} calls is used up")
         return [self._seen[key] for key in keys]
-
-
-Label = Callable[[Prompt, Sequence[Example]], list[Outcome]]

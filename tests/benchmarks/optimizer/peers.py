@@ -35,7 +35,7 @@ def trajectory(name: str, task: Task) -> list[Result]:
     script, stops_at_passes = SCRIPT[name]
     cell = task.model.cell
     run = Run(task.model, task.budget)
-    with tempfile.TemporaryDirectory() as folder, _served(run, task.rows) as server:
+    with tempfile.TemporaryDirectory() as folder, _served(run, task) as server:
         job, result = Path(folder) / "job.json", Path(folder) / "result.json"
         job.write_text(
             json.dumps({
@@ -47,6 +47,7 @@ def trajectory(name: str, task: Task) -> list[Result]:
                 "budget": task.budget,
                 "seed": task.seed,
                 "stops_at_passes": stops_at_passes,
+                "teaches": task.model.teacher is not None,
                 "result": str(result),
             })
         )  # fmt: skip
@@ -81,15 +82,17 @@ def _prompt(task: Task, instruction: str, shown: list[str]) -> Prompt:
 
 
 class _Server:
-    def __init__(self, run: Run, rows: tuple[Example, ...]) -> None:
-        self._task = Task(run.model, rows, 0, run.budget)
+    def __init__(self, run: Run, task: Task) -> None:
+        self._task = task
         self._run = run
-        self._rows = {row.id: row for row in rows}
+        self._rows = {row.id: row for row in task.rows}
         self._failure: Exception | None = None
         self._lock = threading.Lock()
         self.url = ""
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if "teach" in asked and self._task.model.teacher:
+            return {"text": self._task.model.teacher(asked["teach"])}
         prompt = _prompt(self._task, asked["instruction"], asked["demonstrations"])
         rows = [self._rows[row] for row in asked["rows"]]
         with self._lock:
@@ -113,8 +116,8 @@ class _Server:
 
 
 @contextmanager
-def _served(run: Run, rows: tuple[Example, ...]) -> Iterator[_Server]:
-    answers = _Server(run, rows)
+def _served(run: Run, task: Task) -> Iterator[_Server]:
+    answers = _Server(run, task)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

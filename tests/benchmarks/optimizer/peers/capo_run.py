@@ -18,17 +18,20 @@ INPUT, OUTPUT = "\n\nInput:", "\nOutput:\n"
 
 
 class Teacher(BaseLLM):  # type: ignore[misc]
-    """Hands out the pool in turn, whatever it is asked."""
+    """Where none is configured it hands out the pool in turn, whatever it is asked."""
 
-    def __init__(self, pool: list[str]) -> None:
+    def __init__(self, client: Client, pool: list[str]) -> None:
         super().__init__()
+        self._client = client
         self._pool = pool
         self._count = 0
 
     def _get_response(self, prompts: list[str], system_prompts: list[str]) -> list[str]:  # noqa: ARG002
-        self._count += len(prompts)
-        first = self._count - len(prompts)
-        return [f"<prompt>{self._pool[i % len(self._pool)]}</prompt>" for i in range(first, self._count)]
+        return [self._client.taught(prompt) or self._next() for prompt in prompts]
+
+    def _next(self) -> str:
+        self._count += 1
+        return f"<prompt>{self._pool[(self._count - 1) % len(self._pool)]}</prompt>"
 
 
 class Student(BasePredictor):  # type: ignore[misc]
@@ -76,7 +79,7 @@ def main() -> None:
     pool = random.Random(job["seed"]).sample(job["pool"], len(job["pool"]))
     dev, train = (pd.DataFrame([{"x": r["text"], "y": r["label"]} for r in job[part]]) for part in ("dev", "train"))
     task = ClassificationTask(dev, job["naive"], n_subsamples=BLOCK, eval_strategy="sequential_block", seed=job["seed"])
-    teacher = Teacher(pool[POPULATION - 1 :] + pool[: POPULATION - 1])
+    teacher = Teacher(client, pool[POPULATION - 1 :] + pool[: POPULATION - 1])
     optimizer = CAPO(
         Student(client, teacher),
         task,

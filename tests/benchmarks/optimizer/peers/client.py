@@ -50,6 +50,10 @@ class Client:
         self._note(instruction, shown, dict(zip(asked, answer["labels"], strict=True)))
         return list(answer["labels"])
 
+    def taught(self, request: str) -> str | None:
+        """What the teacher writes; None where there is none, and the pool stands for it."""
+        return str(self._post({"teach": request})["text"]) if self.job["teaches"] else None
+
     def stop_with(self, instruction: str, demonstrations: list[str]) -> None:
         """By the peer's own choice, at what is spent now."""
         shown = [self._ids[text] for text in demonstrations]

@@ -1,6 +1,7 @@
 """DSPy's MIPROv2 as PyPI has it: instructions and bootstrapped demonstrations, chosen together by a Bayesian search."""
 
 import logging
+import os
 import random
 from typing import Any
 
@@ -37,13 +38,22 @@ def examples(rows: list[dict[str, str]]) -> list[Any]:
     return [dspy.Example(text=row["text"], label=row["label"]).with_inputs("text") for row in rows]
 
 
+def teacher(pool: list[str]) -> Any:
+    """DSPy speaks to a configured teacher itself; else the pool is handed out, whatever is asked."""
+    if CLIENT.job["teaches"]:
+        name, address = os.environ.get("TEACHER_MODEL") or "default", os.environ.get("TEACHER_BASE_URL")
+        key = os.environ.get("TEACHER_API_KEY") or os.environ.get("OPENAI_API_KEY") or "none"
+        return dspy.LM(f"openai/{name}", api_base=address or None, api_key=key)
+    # The first proposal is replaced by the instruction at hand.
+    texts = [CLIENT.job["naive"], *pool]
+    return DummyLM([{"proposed_instruction": text, "reasoning": "-"} for text in texts * 4])
+
+
 def main() -> None:
     job = CLIENT.job
     logging.getLogger("dspy").setLevel(logging.ERROR)
     pool = random.Random(job["seed"]).sample(job["pool"], len(job["pool"]))
-    # The first proposal is replaced by the instruction at hand.
-    answers = [{"proposed_instruction": text, "reasoning": "-"} for text in [job["naive"], *pool] * 4]
-    dspy.configure(lm=DummyLM(answers))
+    dspy.configure(lm=teacher(pool))
     dev = len(job["dev"])
     trials = max(1, int((job["budget"] - dev) / (MINIBATCH + dev / FULL_EVERY)))
     optimizer = dspy.MIPROv2(
@@ -62,10 +72,10 @@ def main() -> None:
             valset=examples(job["dev"]),
             num_trials=trials,
             minibatch_size=min(MINIBATCH, dev),
-            program_aware_proposer=False,
-            data_aware_proposer=False,
-            tip_aware_proposer=False,
-            fewshot_aware_proposer=False,
+            program_aware_proposer=job["teaches"],
+            data_aware_proposer=job["teaches"],
+            tip_aware_proposer=job["teaches"],
+            fewshot_aware_proposer=job["teaches"],
         )
     except OverBudgetError:
         pass
