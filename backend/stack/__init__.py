@@ -4,14 +4,16 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import Self
 
 import click
 from pydantic import SecretStr
 
 from backend import dispatch
-from backend.labeling.errors import WhetstoneError
+from backend.labeling.errors import StoreError, WhetstoneError
+from backend.redis_client import connect
 from backend.settings import Settings
 from backend.stack.llm import answers, llm_child, whetstone
 from backend.stack.redis_server import DataFolder, ping, redis_child, redis_url
@@ -97,7 +99,21 @@ def children(settings: Settings, environment: dict[str, str]) -> Iterator[Child]
         stop_within_s=_PREDICT_S,
     )
     for queue in dispatch.QUEUES:
-        yield Child(name=f"worker {queue}", command=whetstone("worker", queue), environment=environment)
+        yield Child(
+            name=f"worker {queue}",
+            command=whetstone("worker", queue),
+            environment=environment,
+            is_ready=partial(_has_worker, environment["REDIS_URL"], queue),
+            ready_within_s=120.0,
+        )
+
+
+def _has_worker(redis_url: str, queue: str) -> bool:
+    with closing(connect(redis_url)) as client:
+        try:
+            return dispatch.Dispatch(client).workers(queue) > 0
+        except StoreError:
+            return False
 
 
 def exported(settings: Settings) -> dict[str, str]:

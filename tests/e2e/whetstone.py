@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from backend.settings import Settings
 from backend.stack import Stack, free_port
@@ -35,7 +36,8 @@ class Whetstone:
 
 
 @contextmanager
-def running(label_studio: LabelStudioServer, home: Path) -> Iterator[Whetstone]:
+def running(label_studio: LabelStudioServer, home: Path, **changes: Any) -> Iterator[Whetstone]:
+    """`changes` are of its settings."""
     with ScriptedLLM() as llm:
         settings = Settings(
             label_studio_url=label_studio.url,
@@ -45,6 +47,7 @@ def running(label_studio: LabelStudioServer, home: Path) -> Iterator[Whetstone]:
             port=free_port(),
             whetstone_home=home,
             blind_share=0,
+            **changes,
         )
         with Stack(settings) as stack:
             yield Whetstone(label_studio, stack, llm)
