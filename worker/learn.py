@@ -250,7 +250,7 @@ class _Learning:
 
     def _opened_ledger(self) -> RunLedger:
         models = {"student": self._service.engine.model}
-        ledger = Ledger(self._service.redis, self._settings, models=models)  # type: ignore[arg-type]
+        ledger = Ledger(self._service.redis, self._settings, models=models, now=self._now)  # type: ignore[arg-type]
         return ledger.open(self._project, self._journal.record.id)
 
 

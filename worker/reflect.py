@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -172,7 +173,7 @@ def _definition(prompt: Prompt, label: str) -> Callable[[dict[str, object]], Pro
 def _rewrite(prompt: Prompt) -> Callable[[dict[str, object]], Prompt | None]:
     def edit(answer: dict[str, object]) -> Prompt | None:
         text = answer.get("instruction")
-        written = text.strip() if isinstance(text, str) else ""
+        written = _clean(text).strip() if isinstance(text, str) else ""
         usable = 0 < len(written) <= _MOST_INSTRUCTION and written != prompt.instruction
         return replace(prompt, instruction=written, rules=()) if usable else None
 
@@ -222,7 +223,12 @@ def _shown(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(_clean(text).split())
+
+
+def _clean(text: str) -> str:
+    """Without control characters and halves of characters, which no prompt can be stored or sent with."""
+    return "".join(each for each in text if each in "\n\t" or unicodedata.category(each) not in {"Cc", "Cs"})
 
 
 def _sample(seen: Sequence[Seen], most: int, rng: random.Random) -> list[Seen]:

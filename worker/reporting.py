@@ -19,9 +19,12 @@ _MOST_VERSIONS = 4
 
 
 def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator, ended: RunRecord) -> None:
-    """Of the version that is active after the run, and of those that were before it, as far as the budget goes."""
+    """Of the version that is active after the run, and of those that were before it, as far as the budget goes. None
+    where the labels are others by now."""
     project, schema = to.record.key, to.current.schema
     versions = _versions(service, to)
+    if versions[0].config_hash != schema.config_hash:
+        return
     label = fair(schema, evaluator.label)
     judged = []
     for version in versions:

@@ -187,7 +187,8 @@ def learn_settings(redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, 
     return {
         "redis_url": redis_url,
         "openai_base_url": scripted_llm.base_url,
-        "run_max_calls": "400",
+        "llm_concurrency": "32",
+        "run_max_calls": "250",
         "optimize_rounds": "1",
         **pushes,
     }

@@ -1,6 +1,7 @@
 """A world to learn in: texts that people like or dislike, and LLMs that see it only when asked in the right way."""
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 
 from tests.scripted_llm import ScriptedLLM
@@ -38,6 +39,12 @@ def particular(prompt: str) -> Mapping[str, float]:
     """Right under the shortest of the templates, which a single round tries; a coin else."""
     frame, text = frame_and_task(prompt)
     return keyword_label(prompt) if "sentiment of the text" in frame else chance(text)
+
+
+def questions(llm: ScriptedLLM) -> int:
+    """How many different ones the LLM was asked about the texts, however often."""
+    asked = {json.dumps(each.body) for each in llm.requests if "completions" in each.path}
+    return sum(". No " in body for body in asked)
 
 
 def at_call(llm: ScriptedLLM, number: int, act: Callable[[], object]) -> None:
