@@ -32,7 +32,7 @@ FOLDER = ROOT / ".demo"
 TITLE = "Amazon reviews"
 TASKS = 200
 LABEL_S = 1800.0
-RUN_CALLS = 1200
+RUN_CALLS = 900
 _POLL_S = 0.5
 # The demo depends on nothing else that is set: its LLM is the local one, and costs nothing.
 _UNSET = (

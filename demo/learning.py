@@ -47,6 +47,8 @@ def teach(console: Console, lesson: Lesson) -> None:
             before = {run.id for run in _runs(api)}
             if _annotate(console, lesson, batch):
                 _show(console, _watched(console, api, before))
+            else:
+                _recall(console, _runs(api)[::-1], number)
         _report(console, api)
 
 
@@ -83,6 +85,12 @@ def _under_way(run: RunRecord) -> str:
 def _show(console: Console, run: RunRecord) -> None:
     title = {"published": "[green]A better prompt is published[/green]"}.get(run.decision or "", "The prompt stays")
     console.print(Panel("\n\n".join(escape(line) for line in run.words), title=title, subtitle=run.challenger))
+
+
+def _recall(console: Console, earlier: Sequence[RunRecord], number: int) -> None:
+    """The verdict that an earlier demo has shown, the oldest being number 0."""
+    if number < len(earlier) and earlier[number].state in _OVER:
+        _show(console, earlier[number])
 
 
 def _runs(api: httpx.Client) -> list[RunRecord]:

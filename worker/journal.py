@@ -23,10 +23,15 @@ class Journal:
         self._saved_at = 0.0
         self.keep(record)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether what is noted now would be written."""
+        return time.monotonic() - self._saved_at >= _EVERY_S
+
     def note(self, **changes: object) -> None:
         """Fields of the record. They are written at most twice a second."""
         self.record = replace(self.record, **changes)  # type: ignore[arg-type] # fields of the record
-        if time.monotonic() - self._saved_at >= _EVERY_S:
+        if self.is_due:
             self.keep(self.record)
 
     def keep(self, record: RunRecord) -> None:

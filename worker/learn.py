@@ -232,10 +232,12 @@ class _Learning:
     # -- what others see, and what they may say
 
     def _check(self) -> None:
-        """Raises when the run must stop."""
+        """Raises when the run must stop; else tells what it has cost so far."""
         self._lock.check()
         if self._service.dispatch.is_canceled(self._project):
             raise CanceledError(f"the run of project {self._project} was canceled")
+        if self._journal.is_due:
+            self._journal.note(spend=self._spend())
 
     def _tell(self, stage: str, progress: float, alive: int, best: float | None) -> None:
         self._journal.note(stage=stage, progress=progress, candidates=alive, best=best, spend=self._spend())

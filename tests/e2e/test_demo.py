@@ -7,7 +7,7 @@ import sys
 
 from demo.label_studio_environment import ROOT, LabelStudioEnvironment
 
-LIMIT_S = 1800
+LIMIT_S = 2400
 
 
 def test_the_demo_labels_real_reviews_better_than_chance_and_ends(
@@ -24,5 +24,7 @@ def test_the_demo_labels_real_reviews_better_than_chance_and_ends(
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     accuracies = [int(share) for share in re.findall(r"(\d+)%", demo.stdout.split("Right, against")[1])]
-    assert accuracies[-1] > 60, demo.stdout
-    assert accuracies[-2] > accuracies[0], "the most certain quarter is right more often than the least certain"
+    assert accuracies[4] > 60, demo.stdout
+    assert accuracies[3] > accuracies[0], "the most certain quarter is right more often than the least certain"
+    assert demo.stdout.count("The run saw") >= 2, "an annotator's labels bring about two runs, each with its verdict"
+    assert "report" in demo.stdout.lower()
