@@ -4,6 +4,7 @@ A pair is one example's (active right, challenger right). Wins, losses and ties 
 gain in accuracy is p(win) - p(loss), and P(gain > 0) is that of a Beta on the discordant pairs alone.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +80,10 @@ def rule(
     objections = [
         text
         for holds, text in (
-            (estimate.p_better >= sure, f"the gain is only {estimate.p_better:.0%} sure, {sure:.0%} is asked for"),
+            (
+                estimate.p_better >= sure,
+                f"the gain is only {math.floor(100 * estimate.p_better)}% sure, {sure:.0%} is asked for",
+            ),
             (_share(draws < _HARM) <= _MOST_HARM, "it might well be worse by more than a point"),
             (float(draws.mean()) >= _LEAST_GAIN, "the gain to expect is below half a point"),
         )

@@ -6,21 +6,22 @@ Up to 119 labels the whole search is repeated without each fold, and what it the
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
 from threadpoolctl import threadpool_limits
 
-from backend.labeling.errors import BudgetError
+from backend.labeling.errors import BudgetError, TaskError
 from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.runs import Decision, Estimate
 from worker import evaluate, propose, reflect, search
+from worker.comparison import Compared, compared, costs
 from worker.examples import Example
-from worker.gate import Costs, Pair, Ruling, rule
-from worker.outcomes import Graded, Outcome, grade
+from worker.gate import Pair, Ruling, rule
+from worker.outcomes import Graded, Outcome
 from worker.propose import Candidate, DemonstrationSet
 from worker.race import Entry, in_order
 from worker.reflect import Seen, named
@@ -32,7 +33,10 @@ _TEACHER_FROM = 60
 _HOLDOUT_FROM = 120
 _SURE: dict[Kind, float] = {"cross-fitted": 0.95, "holdout": 0.9}
 _FEW, _FOLDS_OF_FEW, _FOLDS = 30, 5, 4
-_MOST_SHOWN = 24
+_FIRST_LOOK = 16
+_MOST_SHOWN, _LEAST_READ = 12, 24
+# The holdout may take a third of the calls, two an example, and 100 examples in any case.
+_LEAST_HELD, _HELD_SHARE = 100, 6
 _MOST_NAMED = 50
 
 
@@ -118,33 +122,33 @@ class _Run:
         self._problem = problem
         self._tools = tools
         self._label = evaluate.fair(problem.schema, tools.label)
-        self._ordered = in_order(problem.examples, random.Random(problem.seed))  # noqa: S311
-        self._plan = search.plan_for(len(self._ordered), problem.calls)
         self._done = 0.0
-        self._best: tuple[list[Entry], list[Entry]] | None = None
+        self._many = len(problem.examples) >= _HOLDOUT_FROM
+        self._kind: Kind = "holdout" if self._many else "cross-fitted"
+        ordered = in_order(problem.examples, random.Random(problem.seed))  # noqa: S311
+        held = [example for example in ordered if self._many and example.split == "holdout"]
+        self._held = held[: max(_LEAST_HELD, problem.calls // _HELD_SHARE)]
+        self._open = [example for example in ordered if not self._many or example.split != "holdout"]
 
     def finding(self) -> Finding:
-        active = self._graded_active()
-        seen = self._seen(active)
-        material = self._material(active, seen)
-        shown = {each.example.id for each in seen}
-        usable = [example for example in self._ordered if example.id not in shown]
-        kind: Kind = "holdout" if len(self._problem.examples) >= _HOLDOUT_FROM else "cross-fitted"
-        searched = [e for e in usable if kind == "cross-fitted" or e.split != "holdout"]
+        self._tell("evaluating the active prompt", 1, None)
+        plan = self._sized()
+        begun = self._open[: plan.examples]
+        active = evaluate.graded(self._problem.schema, self._problem.active, self._pool(begun), self._label)
+        read = self._read(begun, active)
+        apart = {example.id for example in read}
+        searched = [example for example in begun if example.id not in apart]
+        material = self._material(plan, active, read)
         first, best = self._search(material, searched, share=0.6)
         winner = best[0]
-        deciding = (
-            self._cross_fitted(material, searched)
-            if kind == "cross-fitted"
-            else self._held_out(winner, [e for e in usable if e.split == "holdout"])
-        )
+        deciding = self._compared(winner, self._held) if self._many else self._cross_fitted(material, searched)
         ruling = rule(
-            [pair for pair, _ in deciding],
-            kind=kind,
-            sure=self._problem.sure or _SURE[kind],
-            costs=_costs(deciding),
+            [each.pair for each in deciding],
+            kind=self._kind,
+            sure=self._problem.sure or _SURE[self._kind],
+            costs=costs(deciding),
         )
-        return self._found(winner, first, [pair for pair, _ in deciding], ruling)
+        return self._found(winner, first, [each.pair for each in deciding], ruling)
 
     def _found(self, winner: Entry, first: Sequence[Entry], pairs: Sequence[Pair], ruling: Ruling) -> Finding:
         bare = next(entry.candidate for entry in first if not entry.candidate.prompt.demonstrations)
@@ -161,31 +165,60 @@ class _Run:
 
     # -- what is tried
 
-    def _material(self, active: dict[str, Graded], seen: Sequence[Seen]) -> search.Material:
+    def _sized(self) -> search.Plan:
+        """By what an example takes: several questions, votes or groups of labels are several calls."""
+        looked = self._label(self._problem.active, self._open[:_FIRST_LOOK])
+        each = fmean([outcome.answers.calls for outcome in looked if outcome.answers] or [1])
+        evaluations = int(self._problem.calls / max(1.0, each))
+        return search.plan_for(
+            len(self._open),
+            evaluations - 2 * len(self._held),
+            cross_fitted=not self._many,
+            rounds=self._problem.rounds,
+        )
+
+    def _pool(self, examples: Sequence[Example]) -> list[Example]:
+        """What demonstrations and the teacher's examples are taken from: train, of few labels all."""
+        few = len(self._problem.examples) < _TEACHER_FROM
+        return [example for example in examples if few or example.split == "train"]
+
+    def _read(self, examples: Sequence[Example], active: Mapping[str, Graded]) -> list[Example]:
+        """What the teacher reads: train up to the twelfth error, but no more than half of it, or 24. All of it is kept
+        from the search and the decision: without the errors alone, the active prompt would look better than it is."""
+        if self._tools.ask is None or len(self._problem.examples) < _TEACHER_FROM:
+            return []
+        train = self._pool(examples)
+        errors = [i for i, example in enumerate(train) if not active[example.id].right]
+        enough = errors[_MOST_SHOWN - 1] + 1 if len(errors) >= _MOST_SHOWN else len(train)
+        return train[: min(enough, max(_LEAST_READ, len(train) // 2))]
+
+    def _material(self, plan: search.Plan, active: Mapping[str, Graded], read: Sequence[Example]) -> search.Material:
         problem = self._problem
-        pool = [e for e in self._ordered if e.split == "train" or len(self._ordered) < _TEACHER_FROM]
-        errors = [e for e in pool if not active[e.id].right]
+        pool = self._pool(self._open)
+        errors = [example for example in pool if example.id in active and not active[example.id].right]
         rng = random.Random(problem.seed)  # noqa: S311
-        drawn = propose.demonstration_sets(problem.schema, pool, errors, self._plan.sets, rng)
+        drawn = propose.demonstration_sets(problem.schema, pool, errors, plan.sets, rng)
         own = propose.instructions(problem.schema, problem.active, problem.styles)
         seeds = [Candidate(propose.uncalibrated(prompt), "an earlier prompt or guideline") for prompt in problem.seeds]
         return search.Material(
             active=Candidate(propose.uncalibrated(problem.active), "the active prompt, recalibrated"),
-            instructions=search.instruction_set([*seeds, *self._taught(seen)], own, self._plan),
-            sets=tuple(drawn) if problem.sets is None else problem.sets[: self._plan.sets],
-            plan=self._plan,
+            instructions=search.instruction_set([*seeds, *self._taught(self._seen(read, active))], own, plan),
+            sets=tuple(drawn) if problem.sets is None else problem.sets[: plan.sets],
+            plan=plan,
             soft=problem.soft,
         )
 
-    def _seen(self, active: dict[str, Graded]) -> list[Seen]:
-        """What the teacher is shown, errors first; it decides nothing afterwards."""
-        if self._tools.ask is None or len(self._ordered) < _TEACHER_FROM:
-            return []
-        train = [example for example in self._ordered if example.split == "train"]
-        train.sort(key=lambda example: active[example.id].right)  # stable: in their order otherwise
-        errors = sum(not active[example.id].right for example in train)
-        chosen = train[: min(errors, _MOST_SHOWN // 2)] + train[errors : errors + _MOST_SHOWN // 2]
-        return [Seen(example, self._text(example), active[example.id]) for example in chosen]
+    def _seen(self, read: Sequence[Example], active: Mapping[str, Graded]) -> list[Seen]:
+        """Twelve errors of what the teacher reads, and as many that are right."""
+        seen = []
+        for right in (False, True):
+            alike = [example for example in read if active[example.id].right is right]
+            seen += [
+                Seen(example, text, active[example.id])
+                for example in alike[:_MOST_SHOWN]
+                if (text := self._text(example))
+            ]
+        return seen
 
     def _taught(self, seen: Sequence[Seen]) -> list[Candidate]:
         if self._tools.ask is None or not seen:
@@ -199,35 +232,28 @@ class _Run:
         return reflect.learn(lessons, seen, self._tools.ask)
 
     def _text(self, example: Example) -> str:
-        return " / ".join(value.text for value in self._problem.schema.values(example.data))
+        """Empty for data that cannot be read."""
+        try:
+            return " / ".join(value.text for value in self._problem.schema.values(example.data))
+        except TaskError:
+            return ""
 
     # -- what decides
 
-    def _cross_fitted(self, material: search.Material, examples: Sequence[Example]) -> list[tuple[Pair, Costs]]:
+    def _cross_fitted(self, material: search.Material, examples: Sequence[Example]) -> list[Compared]:
         """Each example once, under what the search without its fold chose."""
         folds = _FOLDS_OF_FEW if len(examples) < _FEW else _FOLDS
-        deciding: dict[str, tuple[Pair, Costs]] = {}
+        deciding: list[Compared] = []
         for fold in range(folds):
             inside = [example for i, example in enumerate(examples) if i % folds != fold]
-            outside = [example for i, example in enumerate(examples) if i % folds == fold]
             _, best = self._search(material, inside, share=0.4 / folds)
-            deciding.update({pair.id: (pair, costs) for pair, costs in self._held_out(best[0], outside)})
-        return [deciding[example.id] for example in examples]
+            deciding += self._compared(best[0], examples[fold::folds])
+        return deciding
 
-    def _held_out(self, winner: Entry, examples: Sequence[Example]) -> list[tuple[Pair, Costs]]:
-        before = self._label(self._problem.active, examples)
-        after = self._label(winner.prompt, examples)
-        schema = self._problem.schema
-        return [
-            (_pair(e, grade(schema, self._problem.active, e, a), grade(schema, winner.prompt, e, b)), _cost(a, b))
-            for e, a, b in zip(examples, before, after, strict=True)
-        ]
+    def _compared(self, winner: Entry, examples: Sequence[Example]) -> list[Compared]:
+        return compared(self._problem.schema, self._problem.active, winner.prompt, examples, self._label)
 
     # -- asking
-
-    def _graded_active(self) -> dict[str, Graded]:
-        self._tell("evaluating the active prompt", 1, None)
-        return evaluate.graded(self._problem.schema, self._problem.active, self._ordered, self._label)
 
     def _search(
         self, material: search.Material, examples: Sequence[Example], *, share: float
@@ -238,7 +264,7 @@ class _Run:
             self._done += share / max(1, min(rounds, 3))
             self._tell(stage, alive, best)
 
-        return search.search(self._problem.schema, material, examples, self._label, tell, rounds=rounds)
+        return search.search(self._problem.schema, material, examples, self._label, tell)
 
     def _tell(self, stage: str, alive: int, best: float | None) -> None:
         self._tools.tell(stage, min(1.0, self._done), alive, best)
@@ -248,46 +274,6 @@ def _decided(challenger: Prompt, active: Prompt, ruling: Ruling) -> Decision:
     if challenger == active or ruling.estimate.gain <= 0:
         return "no_headroom"
     return "published" if ruling.passes else "kept"
-
-
-def _pair(example: Example, active: Graded, challenger: Graded) -> Pair:
-    truth = named(tuple(sorted(chosen)) for chosen in example.truth.values())
-    return Pair(example.id, truth, _said(active, truth), _said(challenger, truth))
-
-
-def _said(graded: Graded, truth: str) -> str:
-    """The truth's own words where it agrees: controls without a truth do not count."""
-    if graded.right:
-        return truth
-    said = named(tuple(sorted(chosen)) for chosen in graded.values.values())
-    return said if said != truth else f"{said} (another control differs)"
-
-
-def _cost(active: Outcome, challenger: Outcome) -> Costs:
-    return Costs(
-        ratio=_tokens(challenger) / max(1, _tokens(active)),
-        active_failures=float(active.answers is None),
-        challenger_failures=float(challenger.answers is None),
-    )
-
-
-def _costs(deciding: Sequence[tuple[Pair, Costs]]) -> Costs:
-    """Means; of nothing the neutral costs."""
-    if not deciding:
-        return Costs()
-    costs = [cost for _, cost in deciding]
-    return Costs(
-        ratio=fmean(cost.ratio for cost in costs),
-        active_failures=fmean(cost.active_failures for cost in costs),
-        challenger_failures=fmean(cost.challenger_failures for cost in costs),
-    )
-
-
-def _tokens(outcome: Outcome) -> int:
-    if outcome.answers is None:
-        return 0
-    usage = outcome.answers.usage
-    return usage.prompt_tokens + usage.completion_tokens
 
 
 def _ids(pairs: Iterable[Pair]) -> tuple[str, ...]:

@@ -1,18 +1,18 @@
-"""What the teacher is asked about errors, and what its answers may become: small edits of a prompt."""
+"""What the teacher is asked about errors, and what is learned from its answers: candidates, each a small edit."""
 
 import json
 import random
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 
+from backend.labeling.controls import Control
 from backend.labeling.errors import BudgetError, EngineError
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
-from worker import templates
+from worker import edits, templates
+from worker.edits import Edit, quotes
 from worker.examples import Example
 from worker.outcomes import Graded
 from worker.propose import Candidate
@@ -21,9 +21,6 @@ Ask = Callable[[str], str]
 
 _MOST_ERRORS, _MOST_CORRECT, _MOST_CELLS = 6, 4, 3
 _SHOWN_CHARACTERS = 300
-_QUOTE_WORDS = 8
-_MOST_RULE, _MOST_DEFINITION, _MOST_INSTRUCTION, _MOST_RULES = 300, 400, 1500, 12
-_ALIKE = 0.92
 _JSON = re.compile(r"\{.*\}", re.DOTALL)
 
 
@@ -46,11 +43,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One request to the teacher, and how its answer edits the prompt; None for an answer that cannot be used."""
+    """One request to the teacher, and how its answer edits the parent; None for an answer that cannot be used."""
 
     request: str
     origin: str
-    edit: Callable[[dict[str, object]], Prompt | None]
+    parent: Prompt
+    edit: Edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,8 @@ class Views:
 
 
 def named(values: Iterable[tuple[str, ...]]) -> str:
-    return "; ".join(", ".join(chosen) or "none" for chosen in values)
+    """A control's values in alphabetical order: the same whatever order annotators chose them in."""
+    return "; ".join(", ".join(sorted(chosen)) or "none" for chosen in values)
 
 
 def lessons(
@@ -84,6 +83,8 @@ def lessons(
 ) -> Iterator[Lesson]:
     """Confusion by confusion, the commonest first, then the label that is missed most, then the instruction anew."""
     head = _head(schema, prompt, views.guideline)
+    if not views.texts:
+        seen = [_without_data(schema, each) for each in seen]
     wrong = [each for each in seen if not each.graded.right]
     right = [each for each in seen if each.graded.right]
     for (truth, said), errors in _cells(wrong):
@@ -91,19 +92,19 @@ def lessons(
         request = head + templates.TEACHER_CONFUSION.format(
             truth=truth, said=said, errors=views.errors(errors), correct=views.correct(correct)
         )
-        yield Lesson(request, f'rules for "{truth}" taken for "{said}"', _rules(prompt))
+        yield Lesson(request, f'rules for "{truth}" taken for "{said}"', prompt, edits.rules(prompt))
     label = _most_missed(schema, wrong)
     if label:
-        errors = [each for each in wrong if label in (each.truth, each.said)]
+        errors = [each for each in wrong if label in _missed(schema, each)]
         request = head + templates.TEACHER_DEFINITION.format(label=label, errors=views.errors(errors))
-        yield Lesson(request, f'a definition of "{label}"', _definition(prompt, label))
+        yield Lesson(request, f'a definition of "{label}"', prompt, edits.definition(prompt, label))
     for style in templates.REWRITE_STYLES:
         request = head + templates.TEACHER_REWRITE.format(
             correct=views.correct(_sample(right, _MOST_ERRORS, rng)),
             errors=views.errors(_sample(wrong, _MOST_ERRORS, rng)),
             style=style,
         )
-        yield Lesson(request, f"the instruction rewritten {style}", _rewrite(prompt))
+        yield Lesson(request, f"the instruction rewritten {style}", prompt, edits.rewrite(prompt))
 
 
 def _counted(cells: "Counter[tuple[str, str]]") -> str:
@@ -117,6 +118,7 @@ def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> list[Can
     A budget or a teacher that gives out ends it with what there is.
     """
     found: list[Candidate] = []
+    known: list[str] = []
     texts = [each.text for each in seen]
     for lesson in lessons:
         try:
@@ -124,20 +126,11 @@ def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> list[Can
         except (BudgetError, EngineError):
             break
         edited = lesson.edit(answer) if answer else None
-        if edited and not quotes(_written(edited), texts) and not _is_known(edited, found):
+        written = edits.news(edited, lesson.parent) if edited else ""
+        if edited and not quotes(written, texts) and not any(edits.alike(written, other) for other in known):
             found.append(Candidate(edited, lesson.origin))
+            known.append(written)
     return found
-
-
-def quotes(written: str, texts: Sequence[str]) -> bool:
-    """Whether eight words in a row stand in one of the texts too."""
-    grams = _grams(written)
-    return any(grams & _grams(text) for text in texts)
-
-
-def _grams(text: str) -> set[tuple[str, ...]]:
-    words = re.findall(r"\w+", text.lower())
-    return {tuple(words[i : i + _QUOTE_WORDS]) for i in range(len(words) - _QUOTE_WORDS + 1)}
 
 
 def _parsed(answer: str) -> dict[str, object]:
@@ -150,52 +143,20 @@ def _parsed(answer: str) -> dict[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _rules(prompt: Prompt) -> Callable[[dict[str, object]], Prompt | None]:
-    def edit(answer: dict[str, object]) -> Prompt | None:
-        rules = answer.get("rules")
-        written = [_line(rule) for rule in rules[:2] if isinstance(rule, str)] if isinstance(rules, list) else []
-        fresh = [rule for rule in written if 0 < len(rule) <= _MOST_RULE and rule not in prompt.rules]
-        return replace(prompt, rules=(*prompt.rules, *fresh)[-_MOST_RULES:]) if fresh else None
-
-    return edit
-
-
-def _definition(prompt: Prompt, label: str) -> Callable[[dict[str, object]], Prompt | None]:
-    def edit(answer: dict[str, object]) -> Prompt | None:
-        text = answer.get("definition")
-        written = _line(text) if isinstance(text, str) else ""
-        usable = 0 < len(written) <= _MOST_DEFINITION
-        return replace(prompt, definitions={**prompt.definitions, label: written}) if usable else None
-
-    return edit
-
-
-def _rewrite(prompt: Prompt) -> Callable[[dict[str, object]], Prompt | None]:
-    def edit(answer: dict[str, object]) -> Prompt | None:
-        text = answer.get("instruction")
-        written = _clean(text).strip() if isinstance(text, str) else ""
-        usable = 0 < len(written) <= _MOST_INSTRUCTION and written != prompt.instruction
-        return replace(prompt, instruction=written, rules=()) if usable else None
-
-    return edit
-
-
-def _is_known(edited: Prompt, found: Sequence[Candidate]) -> bool:
-    written = _written(edited)
-    return any(SequenceMatcher(None, written, _written(other.prompt)).ratio() > _ALIKE for other in found)
-
-
-def _written(prompt: Prompt) -> str:
-    return "\n".join([prompt.instruction, *prompt.definitions.values(), *prompt.rules])
-
-
 def _head(schema: LabelingSchema, prompt: Prompt, guideline: str) -> str:
-    control = schema.controls[0]
     instruction = "\n".join([prompt.instruction, *(f"- {rule}" for rule in prompt.rules)])
-    labels = "; ".join(_described(prompt, label.value, label.hint) for label in control.labels)
+    labels = [
+        templates.TEACHER_LABELS.format(control=control.name, labels=_listed(prompt, control))
+        for control in schema.controls
+    ]
     return templates.TEACHER_HEAD.format(
-        guideline=guideline or prompt.instruction, instruction=instruction, control=control.name, labels=labels
+        guideline=guideline or prompt.instruction, instruction=instruction, labels="\n".join(labels)
     )
+
+
+def _listed(prompt: Prompt, control: Control) -> str:
+    own = [templates.OWN_OPTIONS] if control.options_key else []
+    return "; ".join([*(_described(prompt, label.value, label.hint) for label in control.labels), *own])
 
 
 def _described(prompt: Prompt, label: str, hint: str) -> str:
@@ -212,23 +173,34 @@ def _cells(wrong: Sequence[Seen]) -> list[tuple[tuple[str, str], list[Seen]]]:
 
 
 def _most_missed(schema: LabelingSchema, wrong: Sequence[Seen]) -> str:
-    """Of labels that people can be told about: those of the first control."""
-    labels = {label.value for label in schema.controls[0].labels}
-    counts = Counter(name for each in wrong for name in (each.truth, each.said) if name in labels)
+    counts = Counter(label for each in wrong for label in _missed(schema, each))
     return counts.most_common(1)[0][0] if counts else ""
 
 
+def _missed(schema: LabelingSchema, seen: Seen) -> list[str]:
+    """Labels that the truth has and the model did not say, or the reverse; of those that can be defined for all tasks:
+    the first control's own."""
+    control = schema.controls[0]
+    differing = set(seen.example.truth.get(control.name, ())) ^ set(seen.graded.values.get(control.name, ()))
+    return [label.value for label in control.labels if label.value in differing]
+
+
+def _without_data(schema: LabelingSchema, seen: Seen) -> Seen:
+    """Options that a task brought with it are its data too."""
+    own = {control.name: {label.value for label in control.labels} for control in schema.controls}
+
+    def known(values: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return {
+            name: tuple(value if value in own.get(name, ()) else templates.OTHER_OPTION for value in chosen)
+            for name, chosen in values.items()
+        }
+
+    example = replace(seen.example, data={}, truth=known(seen.example.truth))
+    return Seen(example, "", replace(seen.graded, values=known(seen.graded.values)))
+
+
 def _shown(text: str) -> str:
-    return _line(text)[:_SHOWN_CHARACTERS]
-
-
-def _line(text: str) -> str:
-    return " ".join(_clean(text).split())
-
-
-def _clean(text: str) -> str:
-    """Without control characters and halves of characters, which no prompt can be stored or sent with."""
-    return "".join(each for each in text if each in "\n\t" or unicodedata.category(each) not in {"Cc", "Cs"})
+    return edits.line(text)[:_SHOWN_CHARACTERS]
 
 
 def _sample(seen: Sequence[Seen], most: int, rng: random.Random) -> list[Seen]:

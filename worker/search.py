@@ -1,7 +1,7 @@
 """The search for a better prompt on some of the examples: rounds of proposals, each raced against the best before."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backend.labeling.schema import LabelingSchema
 from worker import propose
@@ -13,7 +13,11 @@ from worker.race import Entry, race, stages
 
 _PARENTS = 2
 _PARTNERS = 3
-_MARGIN = 1.35  # folds see other beginnings of the same order, and demonstrations are left out of their own examples
+# Calls beyond those of one search from scratch: each fold begins with other examples, so that other candidates survive
+# their first stage, the more of them the more there are.
+_MARGIN, _MARGIN_OF_FOLDS, _MARGIN_OF_ONE = 1.1, 2.05, 0.3
+# A wider search on so many examples beats a narrower one on more of them; on fewer none tells prompts apart.
+_ENOUGH, _LEAST = 150, 40
 
 # Told after each round: its name, candidates alive, the best's soft score.
 Told = Callable[[str, int, float], None]
@@ -21,29 +25,41 @@ Told = Callable[[str, int, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is tried, so that it fits the budget."""
+    """How much is tried on how many examples, so that it fits the budget; `cross_fitted`: once more without each fold.
+
+    `calls` is about the most evaluations that it takes when nothing is cached: between all and half of it is used.
+    """
 
     instructions: int
     sets: int
+    examples: int
+    cross_fitted: bool = True
+    rounds: int = 3
 
-    def calls(self, n: int) -> int:
-        """About how many calls a cross-fitted run on `n` labels makes when nothing is cached."""
-        kids = _PARENTS * self.first_sets
-        late = (self.sets - self.first_sets) + _PARTNERS
-        races = race_calls(self.instructions, n) + race_calls(kids, n) + race_calls(late, n)
-        return round(_MARGIN * races) + n
+    @property
+    def calls(self) -> int:
+        late = self.sets - self.first_sets + min(_PARTNERS, self.instructions - 1)
+        widths = (self.instructions, _PARENTS * self.first_sets, late)[: self.rounds]
+        races = sum(race_calls(width, self.examples) for width in widths)
+        if self.cross_fitted:
+            return round(min(_MARGIN_OF_FOLDS, _MARGIN_OF_ONE * self.instructions) * races)
+        return min(round(_MARGIN * races), sum(widths) * self.examples)
 
     @property
     def first_sets(self) -> int:
         return (self.sets + 1) // 2
 
 
-PLANS = (Plan(20, 12), Plan(16, 8), Plan(12, 6), Plan(10, 4), Plan(6, 3), Plan(4, 2), Plan(3, 1))
+_WIDTHS = ((20, 12), (16, 8), (12, 6), (10, 4), (6, 3), (4, 2), (3, 1))
 
 
-def plan_for(n: int, calls: int) -> Plan:
-    """The largest that fits, else the smallest."""
-    return next((plan for plan in PLANS if plan.calls(n) <= calls), PLANS[-1])
+def plan_for(n: int, calls: int, *, cross_fitted: bool, rounds: int = 3) -> Plan:
+    """The widest that fits on 150 of the `n` examples, and with it as many of them as fit, 40 at least."""
+    enough = min(n, _ENOUGH)
+    widths = (Plan(*width, enough, cross_fitted, rounds) for width in _WIDTHS)
+    widest = next((plan for plan in widths if plan.calls <= calls), Plan(*_WIDTHS[-1], enough, cross_fitted, rounds))
+    sizes = (replace(widest, examples=size) for size in range(n, min(n, _LEAST), -1))
+    return next((plan for plan in sizes if plan.calls <= calls), replace(widest, examples=min(n, _LEAST)))
 
 
 def race_calls(candidates: int, n: int) -> int:
@@ -68,7 +84,7 @@ class Material:
 
 
 def search(
-    schema: LabelingSchema, material: Material, examples: Sequence[Example], label: Label, tell: Told, *, rounds: int
+    schema: LabelingSchema, material: Material, examples: Sequence[Example], label: Label, tell: Told
 ) -> tuple[list[Entry], list[Entry]]:
     """The entries of the first race, which is zero-shot but for the active prompt, and those of the last; best first.
 
@@ -77,7 +93,7 @@ def search(
     begin = propose.distinct([material.active, *material.instructions])
     first = race(schema, begin, examples, label, soft=material.soft)
     tell("instructions", len(begin), first[0].soft)
-    best = first
+    best, rounds = first, material.plan.rounds
     if rounds > 1 and material.sets:
         best = race(schema, _shown_to(material, first), examples, label, soft=material.soft)
         tell("demonstrations", len(best), best[0].soft)

@@ -24,8 +24,11 @@ The task, in the words of the people who set it:
 The instruction in use:
 {instruction}
 
-The labels of {control}: {labels}
+{labels}
 """
+TEACHER_LABELS = "The labels of {control}: {labels}"
+OWN_OPTIONS = "options that each task brings with it"
+OTHER_OPTION = "another option"
 
 TEACHER_CONFUSION = """
 The model says "{said}" where the annotators decided "{truth}":
