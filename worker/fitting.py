@@ -21,9 +21,10 @@ from worker.outcomes import Outcome, truths
 
 Floats = NDArray[np.float64]
 
-# Of the prior: a strength of .5 +- .35, a bias within .7 nats of what that gives, a temperature of 1.5 within a factor.
+# Of the prior: a strength of .5 +- .35, a temperature of 1.5 within a factor, and a bias within .7 nats of what the
+# strength gives for two labels, of more labels within less (.5 of 4, .11 of 77): few examples each would tell too much.
 _STRENGTH, _STRENGTH_SD = 0.5, 0.35
-_BIAS_SD = 0.7
+_BIAS_SD_OF_ONE = 1.0
 _LOG_TEMPERATURE, _LOG_TEMPERATURE_SD = math.log(1.5), 0.7
 _SMOOTHING = 2.0
 _BOUNDS_LOG_TEMPERATURE = (math.log(0.1), math.log(20.0))
@@ -96,7 +97,7 @@ def _loss(x: Floats, sheets: Sequence[_Sheet], pulls: Sequence[Floats]) -> tuple
     log_temperature, strength, offsets = x[0], x[1], x[2:]
     temperature = math.exp(log_temperature)
     gradient = np.zeros_like(x)
-    loss = _penalty(x, gradient)
+    loss = _penalty(x, sheets, gradient)
     at = 2
     for sheet, pull in zip(sheets, pulls, strict=True):
         width = len(sheet.labels)
@@ -115,10 +116,11 @@ def _loss(x: Floats, sheets: Sequence[_Sheet], pulls: Sequence[Floats]) -> tuple
     return loss, gradient
 
 
-def _penalty(x: Floats, gradient: Floats) -> float:
+def _penalty(x: Floats, sheets: Sequence[_Sheet], gradient: Floats) -> float:
     """Adds its own part to `gradient`."""
     centres = np.concatenate([[_LOG_TEMPERATURE, _STRENGTH], np.zeros(len(x) - 2)])
-    spreads = np.concatenate([[_LOG_TEMPERATURE_SD, _STRENGTH_SD], np.full(len(x) - 2, _BIAS_SD)])
+    offsets = [np.full(len(sheet.labels), _BIAS_SD_OF_ONE / math.sqrt(len(sheet.labels))) for sheet in sheets]
+    spreads = np.concatenate([[_LOG_TEMPERATURE_SD, _STRENGTH_SD], *offsets])
     gradient += (x - centres) / spreads**2
     return float((((x - centres) / spreads) ** 2).sum() / 2)
 
