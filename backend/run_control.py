@@ -1,6 +1,7 @@
 """Optimization runs started and ended by hand."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ConfigDict, PositiveInt
@@ -43,7 +44,7 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class Canceled:
-    """`run` is None where only a waiting job was taken back."""
+    """`run` is None where only a waiting job was taken back that had not begun one."""
 
     project: int
     run: str | None
@@ -62,8 +63,8 @@ def request(service: Service, record: ProjectRecord, options: RunOptions) -> Req
 
 
 def cancel(service: Service, record: ProjectRecord, run_id: str | None = None) -> Canceled:
-    """The run under way ends at its next step, one that waits before it begins; what was published stays. A `run_id`
-    must be of the one under way. Raises `NotKnownError`, and `ConflictError` where there is nothing to end."""
+    """The run under way ends at its next step, one that waits before it begins, or begins again; what was published
+    stays. A `run_id` must be of that one. Raises `NotKnownError`, and `ConflictError` where there is nothing to end."""
     if run_id is not None and catalog.run(service, record, run_id).state in _OVER:
         raise ConflictError(f"run {run_id} of project {record.numeric_id} is over", hint="There is nothing to cancel.")
     running = _running(service, record)
@@ -71,7 +72,16 @@ def cancel(service: Service, record: ProjectRecord, run_id: str | None = None) -
         raise ConflictError(
             f"no run of project {record.numeric_id} is under way or waits", hint="There is nothing to cancel."
         )
-    return Canceled(record.numeric_id, running)
+    return Canceled(record.numeric_id, running or _interrupted(service, record))
+
+
+def _interrupted(service: Service, record: ProjectRecord) -> str | None:
+    """A run that waited for its next try has ended with its job, unless all but its report was done."""
+    latest = service.runs.latest(record.key)
+    if latest is None or latest.state in _OVER or latest.decision:
+        return None
+    service.runs.save(latest.canceled(datetime.now(UTC)))
+    return latest.id
 
 
 def _running(service: Service, record: ProjectRecord) -> str | None:

@@ -1,6 +1,6 @@
 """What an optimization run leaves behind, as Redis keeps it and the CLI, the API and the report show it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +17,8 @@ Decision = Literal[
     "out_of_budget",
     "failed",
 ]
+# On labels in folds that the search did not see, on the holdout, or on labels that came after the challenger was made.
+EstimateKind = Literal["cross-fitted", "holdout", "prequential"]
 RunState = Literal["queued", "running", "done", "canceled"]
 
 
@@ -42,7 +44,7 @@ class Estimate:
     that it is above 0; `wins` and `losses` count the examples that only the challenger, only the active got right.
     """
 
-    kind: Literal["cross-fitted", "holdout"]
+    kind: EstimateKind
     n: int
     active_accuracy: float
     challenger_accuracy: float
@@ -79,6 +81,10 @@ class RunRecord:
     candidates: int = 0
     best: float | None = None
     ended_at: datetime | None = None
+
+    def canceled(self, at: datetime) -> "RunRecord":
+        words = ("Canceled before its end. Nothing was changed.",)
+        return replace(self, state="canceled", words=words, stage="", ended_at=at)
 
     def to_json(self) -> str:
         return _RUN.dump_json(self).decode()

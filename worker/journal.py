@@ -65,10 +65,6 @@ def begun(service: Service, project: str, trigger: str, at: datetime) -> RunReco
     )
 
 
-def canceled(record: RunRecord) -> RunRecord:
-    return replace(record, state="canceled", words=("Canceled before its end. Nothing was changed.",))
-
-
 def failed(record: RunRecord, error: Exception) -> RunRecord:
     """For people; of an error that is none of ours only the log tells more."""
     known = isinstance(error, WhetstoneError)

@@ -20,9 +20,10 @@ from worker import ground_truth, publication, reporting, retreat
 from worker.annotation_store import AnnotationStore
 from worker.evaluator import Evaluator
 from worker.examples import Example
-from worker.journal import Journal, begun, canceled, failed
+from worker.journal import Journal, begun, failed
 from worker.ledger import Ledger, RunLedger
 from worker.optimize import Finding, Problem, Tools, optimize
+from worker.prequential import Waiting
 from worker.pull import pull
 from worker.teacher import Teacher, is_capable
 
@@ -75,7 +76,7 @@ def run(
             _Learning(service, (options or Options()).over(service.settings), journal, lock, now).go()
             ended = replace(journal.record, state="done")
         except CanceledError:
-            ended = canceled(journal.record)
+            ended = journal.record.canceled(now())
             _note_labels(service, ended)
         except WhetstoneError as error:
             if error.retryable:
@@ -163,11 +164,13 @@ class _Learning:
 
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
         settings = self._settings
+        challengers = self._challengers(to)
         problem = Problem(
             schema=to.current.schema,
             active=to.current.version.prompt,
             examples=examples,
-            seeds=self._seeds(to),
+            seeds=self._seeds(to, challengers),
+            waiting=tuple(_waiting(version, examples) for version in challengers),
             guideline=_guideline(to),
             styles=self._styles(),
             seed=len(examples),
@@ -180,18 +183,21 @@ class _Learning:
         with closing(Teacher(settings, self._service.redis, self._ledger, self._check)) as teacher:
             return optimize(problem, Tools(evaluator.label, teacher.ask, self._tell))
 
-    def _seeds(self, to: Target) -> tuple[Prompt, ...]:
-        """The guideline as people wrote it, the prompt without anything learned, and the latest challengers."""
+    def _challengers(self, to: Target) -> list[PromptVersion]:
+        """What was learned for this labeling configuration and is not active, the latest first."""
         active = to.current.version
-        fresh = [
-            version.prompt
+        return [
+            version
             for version in self._service.store.all_versions(self._project)
             if version.config_hash == active.config_hash and version.name != active.name and version.origin != SEED
         ][:_MOST_CHALLENGERS]
+
+    def _seeds(self, to: Target, challengers: Sequence[PromptVersion]) -> tuple[Prompt, ...]:
+        """The guideline as people wrote it, and what was learned before."""
         text = _guideline(to)
         style = self._settings.prompt_style
-        guided = [Prompt(text, style=style)] if text and text != active.prompt.instruction else []
-        return (*guided, *fresh)
+        guided = [Prompt(text, style=style)] if text and text != to.current.version.prompt.instruction else []
+        return (*guided, *(version.prompt for version in challengers))
 
     def _styles(self) -> tuple[Style, ...]:
         """Those that give log-probs, the configured one first; that one alone where none does."""
@@ -254,6 +260,11 @@ class _Learning:
         models = {"student": self._service.engine.model}
         ledger = Ledger(self._service.redis, self._settings, models=models, now=self._now)  # type: ignore[arg-type]
         return ledger.open(self._project, self._journal.record.id)
+
+
+def _waiting(version: PromptVersion, examples: Sequence[Example]) -> Waiting:
+    later = frozenset(example.id for example in examples if example.annotated_at > version.created_at)
+    return Waiting(version.prompt, version.origin, later)
 
 
 def _guideline(to: Target) -> str:

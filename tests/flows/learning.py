@@ -41,6 +41,14 @@ def particular(prompt: str) -> Mapping[str, float]:
     return keyword_label(prompt) if "sentiment of the text" in frame else chance(text)
 
 
+def turned(prompt: str) -> Mapping[str, float]:
+    """What `particular` was right under is wrong, and all else right."""
+    frame, _ = frame_and_task(prompt)
+    right = keyword_label(prompt)
+    swapped = {"positive": right["negative"], "negative": right["positive"], "neutral": right["neutral"]}
+    return swapped if "sentiment of the text" in frame else right
+
+
 def questions(llm: ScriptedLLM) -> int:
     """How many different ones the LLM was asked about the texts, however often."""
     asked = {json.dumps(each.body) for each in llm.requests if "completions" in each.path}

@@ -7,10 +7,11 @@ from itertools import cycle
 
 import pytest
 
+from backend import run_control
 from backend.dispatch import OPTIMIZE
 from backend.labeling.prompt import Prompt, PromptVersion
 from tests.flows.conftest import Learner, queued, retry_now, work
-from tests.flows.learning import at_call, chance, questions
+from tests.flows.learning import at_call, chance, questions, turned
 from tests.flows.payloads import OTHER_CONFIG, PROJECT, Json
 from tests.scripted_llm import Fault
 from tests.scripted_llm.answers import frame_and_task, keyword_label
@@ -215,14 +216,6 @@ def by_chance(prompt: str) -> Mapping[str, float]:
 # -- a published version that turns out worse
 
 
-def turned(prompt: str) -> Mapping[str, float]:
-    """What `particular` was right under is wrong now."""
-    frame, _ = frame_and_task(prompt)
-    right = keyword_label(prompt)
-    swapped = {"positive": right["negative"], "negative": right["positive"], "neutral": right["neutral"]}
-    return swapped if "sentiment of the text" in frame else right
-
-
 def test_a_version_that_new_labels_show_to_be_worse_is_taken_back(learn: Learner) -> None:
     before = learn.version
     published = learn(LABELS).challenger
@@ -259,6 +252,17 @@ def test_a_canceled_run_changes_nothing_and_the_next_label_does_not_begin_it_aga
     assert not learn.service.dispatch.is_pending(PROJECT, "optimize")
     assert learn(LABELS + 1).id == run.id
     assert learn(LABELS + 1, action="START_TRAINING").decision == "published"
+
+
+def test_a_run_that_waits_for_its_next_try_can_be_canceled(learn: Learner) -> None:
+    learn.llm.stop()
+    waiting = learn(LABELS)
+    record = learn.service.store.project(PROJECT)
+    assert record
+    assert run_control.cancel(learn.service, record).run == waiting.id
+    learn.llm.start()
+    learn.work()
+    assert [(run.id, run.state) for run in learn.service.runs.runs(PROJECT)] == [(waiting.id, "canceled")]
 
 
 # -- clocks
