@@ -8,13 +8,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from backend.runs import Estimate
+from backend.runs import Estimate, EstimateKind
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +25,7 @@ _HARM, _MOST_HARM = -0.01, 0.05
 _LEAST_GAIN = 0.005
 _CLASS_LOSS, _MOST_CLASS_LOSS, _CLASS_SIZE = -0.05, 0.3, 10
 _CLASS_DRAWS = 4_000
+_TINY = 1e-12
 _MORE_FAILURES = 0.005
 _COST_RATIO, _WORTH_ANY_COST = 1.5, 0.02
 
@@ -71,9 +71,7 @@ class Ruling:
         return not self.objections
 
 
-def rule(
-    pairs: Sequence[Pair], *, kind: Literal["cross-fitted", "holdout"], sure: float, costs: Costs | None = None
-) -> Ruling:
+def rule(pairs: Sequence[Pair], *, kind: EstimateKind, sure: float, costs: Costs | None = None) -> Ruling:
     """Passes when P(gain > 0) is at least `sure` and nothing else speaks against it (OPTIMIZER 1.6)."""
     draws = _gains(pairs)
     estimate = estimate_of(pairs, kind, draws)
@@ -93,9 +91,7 @@ def rule(
     return Ruling(estimate, (*objections, *_too_dear(costs or Costs(), float(draws.mean()))))
 
 
-def estimate_of(
-    pairs: Sequence[Pair], kind: Literal["cross-fitted", "holdout"], draws: Floats | None = None
-) -> Estimate:
+def estimate_of(pairs: Sequence[Pair], kind: EstimateKind, draws: Floats | None = None) -> Estimate:
     """Of no pairs: nothing is known, a gain of 0 between -1 and 1."""
     if draws is None:
         draws = _gains(pairs)
@@ -142,16 +138,14 @@ def _endangered(pairs: Sequence[Pair]) -> list[str]:
 
 
 def _f1_change(pairs: Sequence[Pair], label: str, weights: Floats) -> Floats:
+    """For each row of weights; F1 = 2 tp / (true + said)."""
     gold = np.array([pair.label == label for pair in pairs], float)
     active = np.array([pair.active == label for pair in pairs], float)
     challenger = np.array([pair.challenger == label for pair in pairs], float)
-    return _f1(weights, gold, challenger) - _f1(weights, gold, active)
-
-
-def _f1(weights: Floats, gold: Floats, said: Floats) -> Floats:
-    """2 tp / (true + said), for each row of weights."""
-    result: Floats = 2 * (weights @ (gold * said)) / np.maximum(weights @ gold + weights @ said, 1e-12)
-    return result
+    counts = weights @ np.column_stack([gold, active, gold * active, challenger, gold * challenger])
+    true, said, right, said_anew, right_anew = counts.T
+    change: Floats = 2 * right_anew / np.maximum(true + said_anew, _TINY) - 2 * right / np.maximum(true + said, _TINY)
+    return change
 
 
 def _too_dear(costs: Costs, gain: float) -> list[str]:

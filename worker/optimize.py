@@ -7,7 +7,7 @@ Up to 119 labels the whole search is repeated without each fold, and what it the
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
@@ -22,6 +22,7 @@ from worker.comparison import Compared, compared, costs
 from worker.examples import Example
 from worker.gate import Pair, Ruling, rule
 from worker.outcomes import Graded, Outcome
+from worker.prequential import Waiting, proven
 from worker.propose import Candidate, DemonstrationSet
 from worker.race import Entry, in_order
 from worker.reflect import Seen, named
@@ -44,6 +45,8 @@ _MOST_NAMED = 50
 class Problem:
     """`active` with its calibration; `seeds` are more prompts to try (the edited guideline, earlier challengers).
 
+    `waiting` are earlier challengers: one that the labels since then prove better is the finding, without a search.
+
     `styles` are those that the engine can score, the preferred one first. `calls` is about what the run may use: it
     sizes the search, and `Tools.label` enforces it. `sure` overrides the gate's probability. To compare with: `sets`
     are tried in place of demonstrations drawn from the examples, and without `soft` candidates race by right and wrong.
@@ -62,6 +65,7 @@ class Problem:
     teacher_sees_texts: bool = True
     sets: tuple[DemonstrationSet, ...] | None = None
     soft: bool = True
+    waiting: tuple[Waiting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,14 @@ class _Run:
         self._open = [example for example in ordered if not self._many or example.split != "holdout"]
 
     def finding(self) -> Finding:
+        problem = self._problem
+        self._tell("comparing what was learned before", len(problem.waiting) + 1, None)
+        found = proven(problem.schema, problem.active, problem.waiting, problem.examples, self._label)
+        if found:
+            return _told(found.waiting.prompt, found.waiting.origin, found.pairs, found.ruling, problem.active)
+        return self._searched()
+
+    def _searched(self) -> Finding:
         self._tell("evaluating the active prompt", 1, None)
         plan = self._sized()
         begun = self._open[: plan.examples]
@@ -148,20 +160,10 @@ class _Run:
             sure=self._problem.sure or _SURE[self._kind],
             costs=costs(deciding),
         )
-        return self._found(winner, first, [each.pair for each in deciding], ruling)
-
-    def _found(self, winner: Entry, first: Sequence[Entry], pairs: Sequence[Pair], ruling: Ruling) -> Finding:
+        pairs = [each.pair for each in deciding]
+        found = _told(winner.prompt, winner.candidate.origin, pairs, ruling, self._problem.active)
         bare = next(entry.candidate for entry in first if not entry.candidate.prompt.demonstrations)
-        return Finding(
-            decision=_decided(winner.prompt, self._problem.active, ruling),
-            challenger=winner.prompt,
-            origin=winner.candidate.origin,
-            estimate=ruling.estimate,
-            objections=ruling.objections,
-            fixes=_ids(pair for pair in pairs if pair.challenger_right and not pair.active_right),
-            breaks=_ids(pair for pair in pairs if pair.active_right and not pair.challenger_right),
-            best_of_set=bare.prompt,
-        )
+        return replace(found, best_of_set=bare.prompt)
 
     # -- what is tried
 
@@ -268,6 +270,18 @@ class _Run:
 
     def _tell(self, stage: str, alive: int, best: float | None) -> None:
         self._tools.tell(stage, min(1.0, self._done), alive, best)
+
+
+def _told(challenger: Prompt, origin: str, pairs: Sequence[Pair], ruling: Ruling, active: Prompt) -> Finding:
+    return Finding(
+        decision=_decided(challenger, active, ruling),
+        challenger=challenger,
+        origin=origin,
+        estimate=ruling.estimate,
+        objections=ruling.objections,
+        fixes=_ids(pair for pair in pairs if pair.challenger_right and not pair.active_right),
+        breaks=_ids(pair for pair in pairs if pair.active_right and not pair.challenger_right),
+    )
 
 
 def _decided(challenger: Prompt, active: Prompt, ruling: Ruling) -> Decision:

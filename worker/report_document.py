@@ -123,7 +123,7 @@ class PointJson(TypedDict):
     labels: int
     at: str
     run: str | None
-    kind: Literal["cross-fitted", "holdout", "unseen"]
+    kind: Literal["cross-fitted", "holdout", "prequential", "unseen"]
     decision: str | None
     version: str
     accuracy: ShareJson

@@ -17,6 +17,7 @@ from worker import classic, metrics, reliability, verdict
 from worker.examples import Example
 from worker.optimize import Finding, Problem, Tools, optimize
 from worker.outcomes import Graded, Outcome, grade
+from worker.prequential import Waiting
 
 Order = Literal["random", "score"]
 
@@ -103,6 +104,15 @@ def simulate(plan: Plan, senses: Senses) -> Simulation:
     return Simulation(naive, _measured(plan, best, senses) if best else None, steps)
 
 
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """`known` are the ids of the labels that were there when it was found."""
+
+    prompt: Prompt
+    origin: str
+    known: frozenset[str]
+
+
 class _Loop:
     """What lives from run to run: the active version, the latest that were learned before it, the labels so far."""
 
@@ -112,7 +122,7 @@ class _Loop:
         self._senses = senses
         self._active = plan.prompt
         self._number = 1
-        self._learned: list[Prompt] = []
+        self._learned: list[_Learned] = []
         self._labelled: list[Example] = []
         self._open = random.Random(plan.seed).sample(plan.rows, len(plan.rows))  # noqa: S311 - not a secret
 
@@ -147,18 +157,27 @@ class _Loop:
             rounds=plan.rounds,
             calls=plan.calls,
             teacher_sees_texts=plan.teacher_sees_texts,
+            waiting=self._waiting(),
         )
 
     def _seeds(self) -> tuple[Prompt, ...]:
         """The instruction that it began with, and what was learned but is not active."""
         begun = (self._plan.prompt,) if self._active.instruction != self._plan.prompt.instruction else ()
-        return (*begun, *(prompt for prompt in self._learned if prompt != self._active))[:_MOST_SEEDS]
+        return (*begun, *(each.prompt for each in self._learned if each.prompt != self._active))[:_MOST_SEEDS]
+
+    def _waiting(self) -> tuple[Waiting, ...]:
+        ids = frozenset(example.id for example in self._labelled)
+        others = [each for each in self._learned if each.prompt != self._active][:_MOST_SEEDS]
+        return tuple(Waiting(each.prompt, each.origin, ids - each.known) for each in others)
 
     def _learn(self, finding: Finding) -> None:
         self.best_of_set = finding.best_of_set or self.best_of_set
         if finding.challenger is None or finding.decision not in {"published", "kept"}:
             return
-        self._learned = [finding.challenger, *(prompt for prompt in self._learned if prompt != finding.challenger)]
+        earlier = [each for each in self._learned if each.prompt == finding.challenger]
+        known = earlier[0].known if earlier else frozenset(example.id for example in self._labelled)
+        others = [each for each in self._learned if each.prompt != finding.challenger]
+        self._learned = [_Learned(finding.challenger, finding.origin, known), *others]
         if finding.decision == "published":
             self._active = finding.challenger
             self._number += 1

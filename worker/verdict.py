@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import Demonstration, Prompt
-from backend.runs import Decision, Estimate, Spend
+from backend.runs import Decision, Estimate, EstimateKind, Spend
 from worker import wording
 from worker.rollback import Watch
 
@@ -75,12 +75,18 @@ def _decided(decision: Decision, objections: Sequence[str]) -> str:
     return sentence.format(why="; ".join(objections).rstrip(".") or otherwise)
 
 
+_SEEN: Mapping[EstimateKind, tuple[str, str]] = {
+    "holdout": ("that it had not seen", ""),
+    "prequential": ("that came after it was found", ""),
+    "cross-fitted": ("each answered by a prompt chosen without it", ","),
+}
+
+
 def _evidence(estimate: Estimate) -> Iterator[str]:
     if not estimate.n:
         yield "No label was left to compare the two prompts on."
         return
-    seen = "that it had not seen" if estimate.kind == "holdout" else "each answered by a prompt chosen without it"
-    comma = "" if estimate.kind == "holdout" else ","
+    seen, comma = _SEEN[estimate.kind]
     yield (
         f"On {wording.counted(estimate.n, 'label')}{comma} {seen}, the new prompt was right on "
         f"{round(estimate.challenger_accuracy * estimate.n)}, the old on "
