@@ -104,9 +104,10 @@ def example(schema: LabelingSchema, number: int, *, seed: int = 0) -> Example:
         if control.options_key:
             data[control.options_key] = [f"option {number % 3}", f"option {number % 3 + 1}", "neither"]
         values = [label.value for label in control.labels_for(data)]
-        rng = draw(seed, number, control.name)
-        chosen = tuple(value for value in values if rng.random() < 0.4)
-        truth[control.name] = chosen if control.multiple else (values[number % len(values)],)
+        truth[control.name] = (values[number % len(values)],)
+        if control.multiple:
+            rng = draw(seed, number, control.name)
+            truth[control.name] = tuple(value for value in values if rng.random() < 0.4)
     return Example(f"{seed}-{number}", data, truth, DAY)
 
 
@@ -167,7 +168,7 @@ class World:
 
     def _distribution(self, question: Question, gold: str, margin: float, item_id: str) -> Distribution:
         labels = [label.value for label in question.labels]
-        rival = draw(self.seed, item_id, question.key).choice([label for label in labels if label != gold])
+        rival = _rival((self.seed, item_id, question.key), tuple(label for label in labels if label != gold))
         logits = [self.lean.get(label, 0.0) - FAR * (label not in (gold, rival)) for label in labels]
         logits[labels.index(gold)] += SHARPNESS * margin
         return Distribution(tuple(labels), softmax(logits))
@@ -183,6 +184,11 @@ class World:
 
     def _normal(self, *parts: str) -> Floats:
         return _normals((self.seed, *parts), (len(self.items), self._width))
+
+
+@cache
+def _rival(parts: tuple[object, ...], others: tuple[str, ...]) -> str:
+    return others[0] if len(others) == 1 else draw(*parts).choice(others)
 
 
 @cache
