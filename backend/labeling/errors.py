@@ -66,6 +66,12 @@ class EngineRefusedError(EngineError):
     hint = "Check OPENAI_API_KEY and LLM_MODEL; `whetstone doctor` tries them."
 
 
+class PromptTooLongError(EngineRefusedError):
+    """400: the prompt with this task does not fit into the model's context. Others may."""
+
+    hint = "Lower LLM_MAX_TASK_TOKENS, or give the LLM server a larger context."
+
+
 class EngineAnswerError(EngineError):
     """An answer that is not the protocol's: HTML, truncated JSON, NaN log-probs."""
 

@@ -123,6 +123,16 @@ def test_answers_without_log_probs_are_kept_of_no_label(learn: Learner) -> None:
     assert learn.run.estimate.challenger_accuracy == 1.0
 
 
+def test_a_prompt_that_does_not_fit_the_student_loses_and_the_run_goes_on(
+    learn: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTIMIZE_ROUNDS", "2")
+    learn.llm.change(context_tokens=150)  # room for an instruction, but not for demonstrations with it
+    run = learn(LABELS)
+    assert (run.decision, run.estimate and run.estimate.challenger_accuracy) == ("published", 1.0)
+    assert 'llm_errors_total{kind="PromptTooLongError"}' in learn.client.get("/metrics").text
+
+
 # -- what changes under a run
 
 

@@ -15,6 +15,7 @@ from backend.labeling.errors import (
     EngineError,
     EngineRefusedError,
     EngineUnreachableError,
+    PromptTooLongError,
 )
 from tests.loopback import Answer, LoopbackServer
 from tests.scripted_llm import OPENAI, Fault, ScriptedLLM
@@ -42,6 +43,19 @@ def refused(status: int, message: str, headers: dict[str, str] | None = None) ->
     answer = Answer(status, {"error": {"message": message, "code": "c"}}, headers or {})
     with LoopbackServer({f"POST /v1{ROUTE}": answer}) as server, wire_to(f"{server.url}/v1") as wire:
         return error_of(wire)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
+        "the request exceeds the available context size (2048 tokens), try increasing it",
+    ],
+)
+def test_a_prompt_that_is_too_long_is_no_fault_of_the_endpoint(message: str) -> None:
+    error = refused(400, message)
+    assert isinstance(error, PromptTooLongError)
+    assert not error.retryable
 
 
 @pytest.mark.parametrize(

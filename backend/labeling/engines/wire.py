@@ -15,12 +15,15 @@ from backend.labeling.errors import (
     EngineError,
     EngineRefusedError,
     EngineUnreachableError,
+    PromptTooLongError,
 )
 
 _SHOWN_CHARACTERS = 300
 _SERVER_ERRORS = 500
 # llama.cpp's answer to all requests under way when their prompts do not fit into its cache together.
 _FULL = "context size has been exceeded"
+# What OpenAI and vLLM, and llama.cpp, say of a prompt that is too long by itself.
+_TOO_LONG = ("context length", "context size")
 # Timed out on the server's side, in conflict with another request, too early.
 _PASSING = {408, 409, 425}
 
@@ -92,9 +95,8 @@ class Wire:
             case openai.APIStatusError() if error.status_code >= _SERVER_ERRORS or error.status_code in _PASSING:
                 return self._passing(error)
             case openai.APIStatusError():
-                return EngineRefusedError(
-                    f"the LLM at {self.base_url} refused ({error.status_code}): {self._shown(error)}"
-                )
+                kind = PromptTooLongError if _is_too_long(error) else EngineRefusedError
+                return kind(f"the LLM at {self.base_url} refused ({error.status_code}): {self._shown(error)}")
             case _:
                 return EngineAnswerError(f"the LLM at {self.base_url} gave no usable answer: {type(error).__name__}")
 
@@ -109,6 +111,11 @@ class Wire:
         words = body.get("message") if isinstance(body, dict) else None
         text = " ".join(str(words or error.message).split())
         return (text.replace(self._key, "***") if self._key else text)[:_SHOWN_CHARACTERS]
+
+
+def _is_too_long(error: openai.APIStatusError) -> bool:
+    text = str(error).lower()
+    return isinstance(error, openai.BadRequestError) and any(words in text for words in _TOO_LONG)
 
 
 def _sendable(api_key: str) -> str:
