@@ -96,7 +96,7 @@ def moods(outcomes: list[Outcome]) -> list[str]:
 def test_outcomes_come_in_order_and_bad_tasks_keep_their_places(bench: Bench) -> None:
     outcomes = bench.label("a", "", "b", None, "a")
     assert moods(outcomes) == ["happy", "failed", "happy", "failed", "happy"]
-    assert outcomes[1] == Failure('the field "text" is empty', retryable=False)
+    assert outcomes[1] == Failure('the field "text" is empty', retryable=False, of_task=True)
 
 
 def test_equal_data_is_labelled_once_and_kept(bench: Bench) -> None:
