@@ -46,7 +46,8 @@ def grade(schema: LabelingSchema, prompt: Prompt, example: Example, outcome: Out
         for question, gold in truths(schema, example)
     ]
     values = {each.control: each.values for each in predictions}
-    return Graded(_agrees(predictions, example.truth), min(margins), math.prod(p.score for p in predictions), values)
+    right, score = _agrees(predictions, example.truth), math.prod(p.score for p in predictions)
+    return Graded(right, min(margins, default=FAILED.margin), score, values)
 
 
 def truths(schema: LabelingSchema, example: Example) -> Sequence[tuple[Question, str]]:

@@ -78,7 +78,8 @@ def race(
 
 
 def stages(n: int) -> list[int]:
-    """How many examples each stage uses, doubling: 16, 32, 40 of 40; 24, 48, 96, 100 of 100. The last is all."""
+    """How many examples each stage uses, doubling: 16, 40 of 40; 24, 48, 100 of 100. The last is all, a fifth more at
+    least than the one before."""
     size = _FIRST if n < _MANY else _FIRST_OF_MANY
     found = []
     while size * 1.25 < n:
