@@ -1,0 +1,145 @@
+import random
+
+import pytest
+
+from backend.labeling.prompt import Prompt
+from tests.optimizer.world import ACTIVE, FOUR, PAIR, World, better_if, draw, examples, level, promising
+from worker import propose
+from worker.optimize import optimize
+from worker.outcomes import Graded
+from worker.pareto import complement
+from worker.propose import Candidate
+from worker.race import Entry, in_order
+from worker.search import Material, Plan, instruction_set, plan_for, search
+
+PLANS = [(20, 12), (10, 4), (3, 1)]
+
+
+def material(world: World, plan: Plan, active: Prompt = ACTIVE) -> Material:
+    own = propose.instructions(world.schema, active, ("chat",))
+    return Material(
+        Candidate(active, "the active prompt"),
+        instruction_set([], own, plan),
+        tuple(propose.demonstration_sets(world.schema, world.items, (), plan.sets, random.Random(world.seed))),
+        plan,
+    )
+
+
+def searched(world: World, plan: Plan) -> tuple[list[Entry], list[Entry]]:
+    ordered = in_order(world.items, draw(world.seed))
+    return search(world.schema, material(world, plan), ordered, world.label, lambda *_: None)
+
+
+def entry(name: str, right: str, soft: float = 0.0) -> Entry:
+    """`right` holds a 1 for each example that it has right."""
+    grades = tuple(Graded(one == "1", soft if one == "1" else soft - 0.1, 0.5, {}) for one in right)
+    return Entry(Candidate(Prompt(name), name), Prompt(name), grades)
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (["110100", "001100"], ["001100"]),  # two of the best's errors against none
+        (["000110", "001110"], ["001110"]),
+        (["110000", "110001"], ["110001"]),
+        (["001100", "001100"], ["001100"]),  # of equals the better ranked
+    ],
+)
+def test_the_complement_is_right_where_the_best_is_wrong(others: list[str], expected: list[str]) -> None:
+    found = complement([entry("best", "110000"), *(entry(f"{i} {each}", each) for i, each in enumerate(others))], 1)
+    assert [each.candidate.origin.split()[1] for each in found] == expected
+    if others[0] == others[1]:
+        assert found[0].candidate.origin.startswith("0")
+
+
+def test_the_second_complement_is_right_where_best_and_first_are_wrong() -> None:
+    found = complement([entry("best", "110000"), entry("a", "001110"), entry("b", "001100"), entry("c", "000001")], 2)
+    assert [each.candidate.origin for each in found] == ["a", "c"]
+
+
+def test_those_stopped_early_complement_nothing() -> None:
+    assert complement([entry("best", "1100"), entry("stopped", "0011"[:3])], 2) == []
+    assert complement([], 2) == []
+
+
+@pytest.mark.parametrize("calls", [100, 400, 1000, 2000, 10_000])
+@pytest.mark.parametrize("n", [10, 40, 90, 119])
+def test_a_plan_fits_its_budget_or_is_the_smallest(n: int, calls: int) -> None:
+    plan = plan_for(n, calls, cross_fitted=True)
+    assert plan.calls <= calls or (plan.instructions, plan.examples) == (3, min(n, 40))
+    assert plan.examples <= n
+
+
+def test_a_larger_budget_never_tries_less() -> None:
+    for folds in (True, False):
+        plans = [plan_for(300, calls, cross_fitted=folds) for calls in range(200, 20_000, 200)]
+        widths = [plan.instructions for plan in plans]
+        assert widths == sorted(widths)
+        assert (widths[0], widths[-1], plans[-1].examples) == (3, 20, 300)
+
+
+def test_many_labels_are_searched_on_as_far_as_the_budget_goes() -> None:
+    plan = plan_for(5000, 2000, cross_fitted=False)
+    assert plan.instructions >= 10
+    assert 150 <= plan.examples < 400
+
+
+@pytest.mark.parametrize("width", PLANS, ids=str)
+@pytest.mark.parametrize("n", [12, 60, 160])
+def test_a_plan_s_calls_are_what_a_run_takes_at_most_and_at_most_twice_that(n: int, width: tuple[int, int]) -> None:
+    for seed in range(2):
+        world = World(examples(count=n, seed=seed), promising(seed=seed) if seed else level(0.75), seed=seed)
+        held = sum(each.split == "holdout" for each in world.items) if n >= 120 else 0
+        plan = Plan(*width, n - held, cross_fitted=not held)
+        optimize(world.problem(calls=plan.calls + 2 * held), world.tools())
+        assert len(world.asked) <= 1.05 * (plan.calls + 2 * held)
+        assert len(world.asked) >= 0.45 * (plan.calls + 2 * held)
+
+
+def test_seeds_and_what_was_taught_come_before_the_templates() -> None:
+    own = propose.instructions(PAIR, ACTIVE, ("chat",))
+    taught = [Candidate(Prompt(f"Taught {i}."), "taught") for i in range(3)]
+    found = instruction_set(taught, own, Plan(4, 2, 40))
+    assert found == (own[0], *taught)
+
+
+def test_the_first_race_is_without_demonstrations_and_the_last_is_not() -> None:
+    first, last = searched(World(examples(FOUR, 60), level(0.7), FOUR), Plan(10, 4, 60))
+    assert not any(each.candidate.prompt.demonstrations for each in first)
+    assert any(each.candidate.prompt.demonstrations for each in last)
+
+
+@pytest.mark.parametrize(("rounds", "raced"), [(1, {0}), (2, {0, 4, 8}), (3, {0, 4, 8})])
+def test_rounds_add_demonstrations_then_combinations(rounds: int, raced: set[int]) -> None:
+    world = World(examples(count=48), promising())
+    searched(world, Plan(6, 4, 48, rounds=rounds))
+    assert {len(prompt.demonstrations) for prompt, _ in world.asked} == raced
+    sets = {repr(prompt.demonstrations) for prompt, _ in world.asked}
+    assert len(sets) == {1: 1, 2: 3, 3: 5}[rounds]  # none, the first half of four sets, the rest
+
+
+def test_the_active_prompt_runs_in_every_race() -> None:
+    world = World(examples(count=48), better_if(lambda prompt: prompt == ACTIVE))
+    first, last = searched(world, Plan(6, 4, 48))
+    assert first[0].candidate.prompt == last[0].candidate.prompt == ACTIVE
+
+
+def test_the_best_wording_and_the_best_demonstrations_meet() -> None:
+    """The checklist gains, and so do eight demonstrations, each on its own: together they win."""
+
+    def quality(prompt: Prompt) -> float:
+        return 0.7 + 0.12 * ("1. Read" in prompt.instruction) + 0.12 * (len(prompt.demonstrations) == 8)
+
+    wins = 0
+    for seed in range(8):
+        best = searched(World(examples(count=90, seed=seed), quality, seed=seed), Plan(10, 4, 90))[1][0]
+        wins += quality(best.candidate.prompt) > 0.93
+    assert wins >= 6
+
+
+def test_what_is_told_names_each_race() -> None:
+    told: list[str] = []
+    world = World(examples(count=30), level(0.7))
+    plan = Plan(4, 2, 30)
+    search(PAIR, material(world, plan), world.items, world.label, lambda stage, *_: told.append(stage))
+    assert told == ["instructions", "demonstrations", "combinations"]
