@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ Ask = Callable[[str], str]
 
 _MOST_ERRORS, _MOST_CORRECT, _MOST_CELLS = 6, 4, 3
 _SHOWN_CHARACTERS = 300
-_JSON = re.compile(r"\{.*\}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +59,18 @@ class Views:
     def errors(self, seen: Sequence[Seen]) -> str:
         """The most confident first: they tell the most."""
         if not self.texts:
-            return _counted(Counter((each.truth, each.said) for each in seen))
+            return _counted(seen)
         ordered = sorted(seen, key=lambda each: each.graded.margin)[:_MOST_ERRORS]
         return "\n".join(
             templates.ERROR_LINE.format(text=_shown(each.text), truth=each.truth, said=each.said) for each in ordered
         )
 
-    def correct(self, seen: Sequence[Seen]) -> str:
+    def correct(self, seen: Sequence[Seen], most: int, rng: random.Random) -> str:
+        """At random; of what is only counted all."""
         if not self.texts:
-            return _counted(Counter((each.truth, each.truth) for each in seen))
-        return "\n".join(templates.EXAMPLE_LINE.format(text=_shown(each.text), truth=each.truth) for each in seen)
+            return _counted(seen)
+        chosen = _sample(seen, most, rng)
+        return "\n".join(templates.EXAMPLE_LINE.format(text=_shown(each.text), truth=each.truth) for each in chosen)
 
 
 def named(values: Iterable[tuple[str, ...]]) -> str:
@@ -88,9 +88,9 @@ def lessons(
     wrong = [each for each in seen if not each.graded.right]
     right = [each for each in seen if each.graded.right]
     for (truth, said), errors in _cells(wrong):
-        correct = _sample([each for each in right if each.truth in (truth, said)], _MOST_CORRECT, rng)
+        correct = views.correct([each for each in right if each.truth in (truth, said)], _MOST_CORRECT, rng)
         request = head + templates.TEACHER_CONFUSION.format(
-            truth=truth, said=said, errors=views.errors(errors), correct=views.correct(correct)
+            truth=truth, said=said, errors=views.errors(errors), correct=correct
         )
         yield Lesson(request, f'rules for "{truth}" taken for "{said}"', prompt, edits.rules(prompt))
     label = _most_missed(schema, wrong)
@@ -100,14 +100,15 @@ def lessons(
         yield Lesson(request, f'a definition of "{label}"', prompt, edits.definition(prompt, label))
     for style in templates.REWRITE_STYLES:
         request = head + templates.TEACHER_REWRITE.format(
-            correct=views.correct(_sample(right, _MOST_ERRORS, rng)),
-            errors=views.errors(_sample(wrong, _MOST_ERRORS, rng)),
+            correct=views.correct(right, _MOST_ERRORS, rng),
+            errors=views.errors(_sample(wrong, _MOST_ERRORS if views.texts else len(wrong), rng)),
             style=style,
         )
         yield Lesson(request, f"the instruction rewritten {style}", prompt, edits.rewrite(prompt))
 
 
-def _counted(cells: "Counter[tuple[str, str]]") -> str:
+def _counted(seen: Sequence[Seen]) -> str:
+    cells = Counter((each.truth, each.said) for each in seen)
     lines = (templates.COUNT_LINE.format(count=n, truth=truth, said=said) for (truth, said), n in cells.most_common())
     return "\n".join(lines)
 
@@ -135,9 +136,8 @@ def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> list[Can
 
 def _parsed(answer: str) -> dict[str, object]:
     """The outermost JSON object in it; nothing where there is none."""
-    found = _JSON.search(answer)
     try:
-        document = json.loads(found.group()) if found else {}
+        document = json.loads(answer[answer.find("{") : answer.rfind("}") + 1])
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
