@@ -36,8 +36,7 @@ _SURE: dict[Kind, float] = {"cross-fitted": 0.95, "holdout": 0.9}
 _FEW, _FOLDS_OF_FEW, _FOLDS = 30, 5, 4
 _FIRST_LOOK = 16
 _MOST_SHOWN, _LEAST_READ = 12, 24
-# The holdout may take a third of the calls, two an example, and 100 examples in any case.
-_LEAST_HELD, _HELD_SHARE = 100, 6
+_HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
 _MOST_NAMED = 50
 
 
@@ -130,8 +129,7 @@ class _Run:
         self._many = len(problem.examples) >= _HOLDOUT_FROM
         self._kind: Kind = "holdout" if self._many else "cross-fitted"
         ordered = in_order(problem.examples, random.Random(problem.seed))  # noqa: S311
-        held = [example for example in ordered if self._many and example.split == "holdout"]
-        self._held = held[: max(_LEAST_HELD, problem.calls // _HELD_SHARE)]
+        self._held = [example for example in ordered if self._many and example.split == "holdout"]
         self._open = [example for example in ordered if not self._many or example.split != "holdout"]
 
     def finding(self) -> Finding:
@@ -151,7 +149,7 @@ class _Run:
         apart = {example.id for example in read}
         searched = [example for example in begun if example.id not in apart]
         material = self._material(plan, active, read)
-        first, best = self._search(material, searched, share=0.6)
+        first, best = self._search(material, searched, share=1.0 if self._many else 0.6)
         winner = best[0]
         deciding = self._compared(winner, self._held) if self._many else self._cross_fitted(material, searched)
         ruling = rule(
@@ -172,6 +170,7 @@ class _Run:
         looked = self._label(self._problem.active, self._open[:_FIRST_LOOK])
         each = fmean([outcome.answers.calls for outcome in looked if outcome.answers] or [1])
         evaluations = int(self._problem.calls / max(1.0, each))
+        self._held = self._held[: evaluations // _HELD_SHARE]
         return search.plan_for(
             len(self._open),
             evaluations - 2 * len(self._held),

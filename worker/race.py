@@ -56,19 +56,26 @@ def race(
     label: Label,
     *,
     soft: bool = True,
+    entered: dict[tuple[str, int], Entry] | None = None,
 ) -> list[Entry]:
     """Best first, those that were raced to the end before those that were stopped, each with its last figures.
 
     `examples` are in the order in which they are used; the better half goes on to twice as many. Without `soft` it is
-    run by right and wrong alone.
+    run by right and wrong alone. `entered` is filled, and read where a candidate was raced on the same examples before.
     """
+    known = {} if entered is None else entered
+
+    def entry(candidate: Candidate, size: int) -> Entry:
+        key = (repr(candidate), size)
+        if key not in known:
+            known[key] = enter(schema, candidate, examples[:size], label)
+        return known[key]
+
     alive, stopped = list(candidates), list[Entry]()
     sizes = stages(len(examples))
     entries: list[Entry] = []
     for number, size in enumerate(sizes):
-        entries = sorted(
-            (enter(schema, each, examples[:size], label) for each in alive), key=_soft_rank if soft else _hard_rank
-        )
+        entries = sorted((entry(each, size) for each in alive), key=_soft_rank if soft else _hard_rank)
         if number < len(sizes) - 1:
             most = max(_LEAST_FINALISTS, math.ceil(len(entries) / 2))
             entries, out = entries[:most], entries[most:]
@@ -78,8 +85,8 @@ def race(
 
 
 def stages(n: int) -> list[int]:
-    """How many examples each stage uses, doubling: 16, 40 of 40; 24, 48, 100 of 100. The last is all, a fifth more at
-    least than the one before."""
+    """How many examples each stage uses, doubling: 16, 40 of 40; 24, 48, 100 of 100. The last is all, a quarter more
+    at least than the one before."""
     size = _FIRST if n < _MANY else _FIRST_OF_MANY
     found = []
     while size * 1.25 < n:

@@ -90,15 +90,20 @@ def search(
 
     `examples` in the order of use.
     """
+    entered: dict[tuple[str, int], Entry] = {}
+
+    def raced(candidates: Sequence[Candidate]) -> list[Entry]:
+        return race(schema, candidates, examples, label, soft=material.soft, entered=entered)
+
     begin = propose.distinct([material.active, *material.instructions])
-    first = race(schema, begin, examples, label, soft=material.soft)
+    first = raced(begin)
     tell("instructions", len(begin), first[0].soft)
     best, rounds = first, material.plan.rounds
     if rounds > 1 and material.sets:
-        best = race(schema, _shown_to(material, first), examples, label, soft=material.soft)
+        best = raced(_shown_to(material, first))
         tell("demonstrations", len(best), best[0].soft)
     if rounds > 2 and material.sets:  # noqa: PLR2004 - the third round
-        best = race(schema, _crossed(material, first, best), examples, label, soft=material.soft)
+        best = raced(_crossed(material, first, best))
         tell("combinations", len(best), best[0].soft)
     return first, best
 

@@ -90,7 +90,7 @@ def raced(world: World, candidates: Sequence[Candidate], *, soft: bool = True) -
     return race(world.schema, candidates, in_order(world.items, draw(world.seed)), world.label, soft=soft)
 
 
-def share_of(wins: Callable[[Entry], bool], repetitions: int = 24, *, soft: bool = True, labels: int = 40) -> float:
+def share_of(wins: Callable[[Entry], bool], repetitions: int = 16, *, soft: bool = True, labels: int = 40) -> float:
     """Of races of 12 wordings, of which number 5 is .85 accurate and the others .75."""
     quality = better_if(lambda prompt: prompt.instruction == "Wording 5.", accuracy=0.75, better=0.85)
     worlds = [World(examples(count=labels, seed=seed), quality, seed=seed) for seed in range(repetitions)]

@@ -1,0 +1,47 @@
+import pytest
+
+from backend.labeling.prompt import Prompt
+from tests.optimizer.world import ACTIVE, BOTH, PAIR, SEVERAL, World, better_if, examples, level
+from worker.comparison import compared, costs
+from worker.gate import Costs
+
+OTHER = Prompt("Another wording.")
+
+
+def test_a_pair_says_who_is_right_in_the_truth_s_own_words() -> None:
+    world = World(examples(BOTH, 60), better_if(lambda prompt: prompt == OTHER), BOTH)
+    found = [each.pair for each in compared(BOTH, ACTIVE, OTHER, world.items, world.label)]
+    assert {pair.label for pair in found} == {"glad; ask", "sad; tell"}
+    assert 40 > sum(pair.active_right for pair in found) < sum(pair.challenger_right for pair in found)
+
+
+def test_no_label_at_all_is_a_truth_like_any_other() -> None:
+    world = World(examples(SEVERAL, 60), level(0.99), SEVERAL)
+    found = [each.pair for each in compared(SEVERAL, ACTIVE, OTHER, world.items, world.label)]
+    empty = [pair for pair in found if pair.label == "none"]
+    assert empty
+    assert any(pair.active_right for pair in empty)
+
+
+def test_costs_are_the_sums_of_what_both_answered() -> None:
+    # 20 examples, each fails on another: 18 are left, at 100 and 250 tokens, and one for the answer.
+    world = World(
+        examples(count=20),
+        level(0.8),
+        fails=lambda prompt, item: item.id == ("0-3" if prompt == OTHER else "0-4"),
+        tokens=lambda prompt: 250 if prompt == OTHER else 100,
+    )
+    found = costs(compared(PAIR, ACTIVE, OTHER, world.items, world.label))
+    assert found == Costs(ratio=pytest.approx(251 / 101), active_failures=0.05, challenger_failures=0.05)
+
+
+def test_a_prompt_that_mends_failures_is_not_dear_for_it() -> None:
+    world = World(examples(count=20), level(0.8), fails=lambda prompt, item: prompt == ACTIVE and item.id < "0-3")
+    assert costs(compared(PAIR, ACTIVE, OTHER, world.items, world.label)).ratio == 1
+
+
+def test_without_anything_to_compare_costs_are_neutral() -> None:
+    world = World(examples(count=5), level(0.8), fails=lambda *_: True)
+    assert costs([]) == Costs()
+    failed = costs(compared(PAIR, ACTIVE, OTHER, world.items, world.label))
+    assert failed == Costs(1.0, active_failures=1.0, challenger_failures=1.0)
