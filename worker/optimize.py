@@ -1,7 +1,7 @@
 """One optimization run, pure: labels in, a finding out. Search on some labels, decide on others.
 
-Up to 119 labels the whole search is repeated without each fold, and what it then chose is scored on that fold
-(cross-fitting); from 120 on it sees train and dev only, and the holdout decides.
+Up to 199 labels the whole search is repeated without each fold, and what it then chose is scored on that fold
+(cross-fitting); from 200 on it sees train and dev only, and the holdout decides.
 """
 
 import random
@@ -31,12 +31,13 @@ Kind = Literal["cross-fitted", "holdout"]
 
 LEAST_LABELS = 10
 _TEACHER_FROM = 60
-_HOLDOUT_FROM = 120
+_HOLDOUT_FROM = 200
 _SURE: dict[Kind, float] = {"cross-fitted": 0.95, "holdout": 0.9}
 _FEW, _FOLDS_OF_FEW, _FOLDS = 30, 5, 4
 _FIRST_LOOK = 16
 _MOST_SHOWN, _LEAST_READ = 12, 24
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
+_PLANNED = 0.95  # of the calls: folds may choose what none has asked
 _MOST_NAMED = 50
 
 
@@ -169,7 +170,7 @@ class _Run:
         """By what an example takes: several questions, votes or groups of labels are several calls."""
         looked = self._label(self._problem.active, self._open[:_FIRST_LOOK])
         each = fmean([outcome.answers.calls for outcome in looked if outcome.answers] or [1])
-        evaluations = int(self._problem.calls / max(1.0, each))
+        evaluations = int(_PLANNED * self._problem.calls / max(1.0, each))
         self._held = self._held[: evaluations // _HELD_SHARE]
         return search.plan_for(
             len(self._open),

@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -85,15 +86,15 @@ def test_many_labels_are_searched_on_as_far_as_the_budget_goes() -> None:
 
 
 @pytest.mark.parametrize("width", PLANS, ids=str)
-@pytest.mark.parametrize("n", [12, 60, 160])
+@pytest.mark.parametrize("n", [12, 60, 220])
 def test_a_plan_s_calls_are_what_a_run_takes_at_most_and_at_most_twice_that(n: int, width: tuple[int, int]) -> None:
     for seed in range(2):
         world = World(examples(count=n, seed=seed), promising(seed=seed) if seed else level(0.75), seed=seed)
-        held = sum(each.split == "holdout" for each in world.items) if n >= 120 else 0
+        held = sum(each.split == "holdout" for each in world.items) if n >= 200 else 0
         plan = Plan(*width, n - held, cross_fitted=not held)
-        optimize(world.problem(calls=plan.calls + 2 * held), world.tools())
-        assert len(world.asked) <= 1.05 * (plan.calls + 2 * held)
-        assert len(world.asked) >= 0.45 * (plan.calls + 2 * held)
+        planned = plan.calls + 2 * held  # .95 of the run's calls
+        optimize(world.problem(calls=math.ceil(planned / 0.95) + 1), world.tools())
+        assert 0.45 * planned <= len(world.asked) <= 1.05 * planned
 
 
 def test_seeds_and_what_was_taught_come_before_the_templates() -> None:
