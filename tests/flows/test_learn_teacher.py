@@ -47,7 +47,7 @@ def learn_settings(
     """Parameters are more settings."""
     more: dict[str, str] = getattr(request, "param", {})
     keys = {"openai_api_key": STUDENTS_KEY, "teacher_api_key": TEACHERS_KEY}
-    calls = {"run_max_calls": "900"}  # room for the templates beside what the teacher writes
+    calls = {"run_max_calls": "1000"}  # room for the templates beside what the teacher writes
     return {**learn_settings, **keys, **calls, "teacher_base_url": teacher.base_url, **more}
 
 
