@@ -62,17 +62,17 @@ SAME = '{"rules": ["Mind the price."], "definition": "What it costs.", "instruct
 
 
 def test_where_nothing_can_be_gained_it_seldom_publishes(record_property: Callable[[str, object], None]) -> None:
-    """At 40, 100 and 160 labels in turn. Were it to publish with probability .1, it would more than 14 of 60 times with
-    probability .0005."""
+    """At 40, 100, 160 and 240 labels in turn. Were it to publish with probability .1, it would more than 14 of 60 times
+    with probability .0005."""
     published = 0
     for seed in range(60):
-        world = World(examples(count=(40, 100, 160)[seed % 3], seed=seed), level(0.75), seed=seed)
+        world = World(examples(count=(40, 100, 160, 240)[seed % 4], seed=seed), level(0.75), seed=seed)
         published += run(world, **NARROW).decision == "published"
     record_property("published", published)
     assert published <= 14
 
 
-@pytest.mark.parametrize("count", [40, 100, 160])
+@pytest.mark.parametrize("count", [40, 100, 240])
 def test_where_much_can_be_gained_it_mostly_publishes(count: int) -> None:
     found = [
         run(
@@ -156,7 +156,7 @@ def test_no_hash_of_the_process_decides() -> None:
 
 
 def test_before_the_gate_no_holdout_example_is_asked_and_then_of_two_prompts() -> None:
-    world = World(examples(count=200), promising())
+    world = World(examples(count=220), promising())
     found = run(world, teach, calls=1500)
     holdout = {item.id for item in world.items if item.split == "holdout"}
     asked_of_held = [prompt for prompt, item_id in world.asked if item_id in holdout]
@@ -174,7 +174,7 @@ def test_of_few_labels_each_decides_once() -> None:
     assert (found.estimate.kind, found.estimate.n) == ("cross-fitted", 40)
 
 
-@pytest.mark.parametrize(("count", "splits"), [(59, {"train", "dev", "holdout"}), (60, {"train"}), (150, {"train"})])
+@pytest.mark.parametrize(("count", "splits"), [(59, {"train", "dev", "holdout"}), (60, {"train"}), (210, {"train"})])
 def test_demonstrations_are_taken_from_train_once_there_are_60_labels(count: int, splits: set[str]) -> None:
     world = World(examples(FOUR, count), promising(), FOUR)
     run(world, calls=1000)
@@ -183,7 +183,7 @@ def test_demonstrations_are_taken_from_train_once_there_are_60_labels(count: int
     assert {split[text] for text in shown} == splits
 
 
-@pytest.mark.parametrize("count", [30, 60, 130])
+@pytest.mark.parametrize("count", [30, 60, 210])
 def test_nothing_is_asked_under_a_prompt_that_shows_its_answer(count: int) -> None:
     world = World(examples(count=count), promising())
     run(world, calls=600)
@@ -193,7 +193,7 @@ def test_nothing_is_asked_under_a_prompt_that_shows_its_answer(count: int) -> No
         assert all(each.values[0].text != text[item_id] for each in prompt.demonstrations)
 
 
-@pytest.mark.parametrize(("count", "asks"), [(59, False), (60, True), (130, True)])
+@pytest.mark.parametrize(("count", "asks"), [(59, False), (60, True), (210, True)])
 def test_the_teacher_sees_train_alone_and_nothing_of_what_decides(count: int, asks: bool) -> None:
     world = World(examples(count=count), level(0.6))
     requests: list[str] = []
@@ -262,7 +262,7 @@ def test_a_teacher_that_finds_the_rule_wins() -> None:
 # -- budgets
 
 
-@pytest.mark.parametrize("count", [40, 130])
+@pytest.mark.parametrize("count", [40, 210])
 @pytest.mark.parametrize("k", [0, 1, 16, 39, 60, 100, 150])
 def test_a_budget_that_ends_at_any_call_is_no_publish(k: int, count: int) -> None:
     world = World(examples(count=count), better_if(is_minimal, better=0.98), budget=k)
@@ -271,7 +271,7 @@ def test_a_budget_that_ends_at_any_call_is_no_publish(k: int, count: int) -> Non
     assert found.objections == ("the run's calls are used up",)
 
 
-@pytest.mark.parametrize(("schema", "count", "calls"), [(PAIR, 900, 1000), (SEVERAL, 60, 900), (SEVERAL, 150, 900)])
+@pytest.mark.parametrize(("schema", "count", "calls"), [(PAIR, 900, 1000), (SEVERAL, 60, 900), (SEVERAL, 220, 900)])
 def test_a_run_keeps_to_its_calls_however_many_labels_and_questions_there_are(
     schema: LabelingSchema, count: int, calls: int
 ) -> None:
@@ -293,7 +293,7 @@ def test_an_endpoint_that_gives_out_ends_the_run_with_its_error() -> None:
 # -- labels and labeling configurations of every kind
 
 
-@pytest.mark.parametrize("count", [12, 30, 130])
+@pytest.mark.parametrize("count", [12, 30, 210])
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.controls[0].name)
 def test_every_configuration_gets_a_verdict_at_every_size(schema: LabelingSchema, count: int) -> None:
     found = run(World(examples(schema, count), level(0.7), schema), teach, calls=400, rounds=2)
@@ -330,10 +330,12 @@ def test_labels_that_are_all_the_same_tell_nothing() -> None:
 def test_a_label_that_only_the_holdout_has_is_no_obstacle() -> None:
     items = tuple(
         replace(item, truth={"side": ("west",)}) if item.split == "holdout" else item
-        for item in examples(FOUR, 160)
+        for item in examples(FOUR, 300)
         if item.split == "holdout" or item.truth != {"side": ("west",)}
     )
-    assert run(World(items, level(0.7), FOUR), **NARROW).estimate is not None
+    found = run(World(items, level(0.7), FOUR), **NARROW)
+    assert found.estimate is not None
+    assert found.estimate.kind == "holdout"
 
 
 def test_annotators_who_contradict_each_other_on_the_same_text_are_no_obstacle() -> None:
@@ -343,7 +345,7 @@ def test_annotators_who_contradict_each_other_on_the_same_text_are_no_obstacle()
     assert run(World(items, level(0.5)), teach, **NARROW).decision in {"kept", "no_headroom"}
 
 
-@pytest.mark.parametrize("count", [30, 130])
+@pytest.mark.parametrize("count", [30, 210])
 def test_a_student_that_fails_on_half_of_the_examples_is_judged_on_them_too(count: int) -> None:
     world = World(examples(count=count), level(0.8), fails=lambda _prompt, item: item.id.endswith(tuple("13579")))
     found = run(world, teach, **NARROW)
@@ -366,7 +368,7 @@ def test_a_task_whose_data_is_gone_is_an_outcome_not_an_error() -> None:
 # -- what is told
 
 
-@pytest.mark.parametrize("count", [40, 130])
+@pytest.mark.parametrize("count", [40, 210])
 def test_progress_rises_to_the_end(count: int) -> None:
     told: list[tuple[str, float]] = []
     world = World(examples(count=count), level(0.7))
