@@ -132,7 +132,7 @@ def share_that_pass(gain: float, labels: int, repetitions: int, sure: float = 0.
 
 
 def test_without_a_real_gain_100_labels_publish_at_most_one_time_in_ten() -> None:
-    assert share_that_pass(0.0, 100, 400) <= 0.10
+    assert share_that_pass(0.0, 100, 300) <= 0.10
 
 
 def test_six_points_are_mostly_seen_with_200_labels(record_property: Callable[[str, object], None]) -> None:

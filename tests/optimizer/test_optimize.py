@@ -62,14 +62,14 @@ SAME = '{"rules": ["Mind the price."], "definition": "What it costs.", "instruct
 
 
 def test_where_nothing_can_be_gained_it_seldom_publishes(record_property: Callable[[str, object], None]) -> None:
-    """At 40, 100, 160 and 240 labels in turn. Were it to publish with probability .1, it would more than 14 of 60 times
-    with probability .0005."""
+    """At 40, 100, 160 and 240 labels in turn. Were each published with probability .1, more than 11 of 40 would be with
+    one of .0005."""
     published = 0
-    for seed in range(60):
+    for seed in range(40):
         world = World(examples(count=(40, 100, 160, 240)[seed % 4], seed=seed), level(0.75), seed=seed)
         published += run(world, **NARROW).decision == "published"
     record_property("published", published)
-    assert published <= 14
+    assert published <= 11
 
 
 @pytest.mark.parametrize("count", [40, 100, 240])
@@ -145,11 +145,11 @@ def test_no_hash_of_the_process_decides() -> None:
     world = World(examples(SEVERAL, 60), promising(), SEVERAL)
     code = (
         "from tests.optimizer.test_optimize import *\n"
-        "print(run(World(examples(SEVERAL, 60), promising(), SEVERAL), lambda _: SAME, calls=900))"
+        "print(run(World(examples(SEVERAL, 60), promising(), SEVERAL), lambda _: SAME, calls=500))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "1"}
     other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True)
-    assert other.stdout.strip() == str(run(world, lambda _: SAME, calls=900))
+    assert other.stdout.strip() == str(run(world, lambda _: SAME, calls=500))
 
 
 # -- who sees what
