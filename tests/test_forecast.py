@@ -12,7 +12,7 @@ LAST = Spend(student_calls=480, teacher_calls=20, prompt_tokens=99_000, completi
 
 
 def sold(**changes: Any) -> Settings:
-    return Settings(openai_base_url="https://api.openai.com/v1", openai_api_key="k", **changes)
+    return Settings(openai_base_url="https://api.openai.com/v1", openai_api_key="k", run_max_calls=2000, **changes)
 
 
 @pytest.mark.parametrize(

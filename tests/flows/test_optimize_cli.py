@@ -73,7 +73,7 @@ def test_few_labels_end_in_a_verdict_that_says_so(whetstone: Run, annotated: Cal
     annotated(4)
     result = whetstone("optimize", "1", "--here")
     assert result.exit_code == 0, result.output
-    assert "at most 2,000 calls" in result.stdout
+    assert "at most 3,000 calls" in result.stdout
     assert "Too few labels" in result.stdout
 
 
