@@ -118,6 +118,21 @@ def pushes(label_studio: LabelStudioStub) -> dict[str, str]:
 
 
 @pytest.fixture
+def shared_web(
+    web: Web, redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Web:
+    """As `web`, of a service that may push and whose settings the worker finds in its environment."""
+
+    def make(**changes: str) -> FlaskClient:
+        settings = {"redis_url": redis_url, "openai_base_url": scripted_llm.base_url, **changes, **pushes}
+        for name, value in settings.items():
+            monkeypatch.setenv(name.upper(), value)
+        return web(**settings)
+
+    return make
+
+
+@pytest.fixture
 def own_redis() -> Iterator[RedisServer]:
     """One that may be stopped."""
     with RedisServer() as server:

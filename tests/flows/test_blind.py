@@ -21,14 +21,9 @@ SEEN = [number for number in IDS if number not in BLIND]
 
 
 @pytest.fixture
-def client(
-    web: Web, redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> FlaskClient:
+def client(shared_web: Web) -> FlaskClient:
     """Of a service whose settings the worker finds in its environment."""
-    settings = {"redis_url": redis_url, "openai_base_url": scripted_llm.base_url, "blind_share": str(SHARE), **pushes}
-    for name, value in settings.items():
-        monkeypatch.setenv(name.upper(), value)
-    return web(**settings)
+    return shared_web(blind_share=str(SHARE))
 
 
 @pytest.fixture

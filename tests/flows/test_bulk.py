@@ -31,19 +31,9 @@ CHUNK = 4
 
 
 @pytest.fixture
-def client(
-    web: Web, redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> FlaskClient:
+def client(shared_web: Web) -> FlaskClient:
     """Of a service whose settings the worker finds in its environment."""
-    settings = {
-        "redis_url": redis_url,
-        "openai_base_url": scripted_llm.base_url,
-        "chunk_tasks": str(CHUNK),
-        **pushes,
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name.upper(), value)
-    return web(**settings)
+    return shared_web(chunk_tasks=str(CHUNK))
 
 
 @pytest.fixture

@@ -15,21 +15,15 @@ from backend.labeling.schema import parse
 from tests.flows.conftest import Web, queued_tasks, retry_now, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import CONFIG, HATED, LOVED, PROJECT, setup_body, task, tasks
-from tests.scripted_llm import ScriptedLLM
 from worker import relabel
 
 Publish = Callable[[str], str]
 
 
 @pytest.fixture
-def client(
-    web: Web, redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> FlaskClient:
+def client(shared_web: Web) -> FlaskClient:
     """Of a service whose settings the worker finds in its environment; its project has its initial prompt."""
-    settings = {"redis_url": redis_url, "openai_base_url": scripted_llm.base_url, "chunk_tasks": "1", **pushes}
-    for name, value in settings.items():
-        monkeypatch.setenv(name.upper(), value)
-    client = web(**settings)
+    client = shared_web(chunk_tasks="1")
     client.post("/setup", json=setup_body())
     return client
 

@@ -12,26 +12,15 @@ from backend.runs import RunRecord, RunState
 from tests.flows.conftest import Logs, Web, queued, retry_now, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import LOVED, PROJECT, setup_body, tasks
-from tests.scripted_llm import ScriptedLLM
 from worker.annotation_store import AnnotationStore
 
 LABELS = 12
 
 
 @pytest.fixture
-def client(
-    web: Web, redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> FlaskClient:
+def client(shared_web: Web) -> FlaskClient:
     """Of a service whose settings the worker finds in its environment; it knows one project."""
-    settings = {
-        "redis_url": redis_url,
-        "openai_base_url": scripted_llm.base_url,
-        "learn_after_labels": str(LABELS),
-        **pushes,
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name.upper(), value)
-    client = web(**settings)
+    client = shared_web(learn_after_labels=str(LABELS))
     client.post("/setup", json=setup_body())
     return client
 

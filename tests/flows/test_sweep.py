@@ -16,7 +16,6 @@ from tests.flows.conftest import Web, queued, service_of, until, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import LOVED, PROJECT, setup_body, task, tasks
 from tests.redis_server import RedisServer
-from tests.scripted_llm import ScriptedLLM
 from worker.annotation_store import AnnotationStore
 from worker.sweep import Sweep, sweeping
 
@@ -24,14 +23,9 @@ OTHER = "2.1795346384"
 
 
 @pytest.fixture
-def client(
-    web: Web, redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> FlaskClient:
+def client(shared_web: Web) -> FlaskClient:
     """Of a service whose settings the worker finds in its environment; it knows one project."""
-    settings = {"redis_url": redis_url, "openai_base_url": scripted_llm.base_url, **pushes}
-    for name, value in settings.items():
-        monkeypatch.setenv(name.upper(), value)
-    client = web(**settings)
+    client = shared_web()
     client.post("/setup", json=setup_body())
     return client
 
