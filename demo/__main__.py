@@ -25,7 +25,7 @@ from demo import learning
 from demo.display import Labelled, print_accuracy, print_change, print_tasks
 from demo.label_studio_environment import ROOT
 from demo.label_studio_server import LabelStudioServer
-from demo.projects import ReviewProject
+from demo.projects import Prediction, ReviewProject
 from demo.reviews import Review, reviews
 
 FOLDER = ROOT / ".demo"
@@ -138,18 +138,9 @@ def _labelled(
     ids = project.import_reviews(data)
     humans = {ids[review.id]: review for review in data}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    waited = False
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(f"Labelling with {version}", total=len(humans))
-        while True:
-            found = {p.task: p for p in project.predictions(version) if p.task in humans}
-            bar.update(task, completed=len(found))
-            if len(found) == len(humans):
-                break
-            if time.monotonic() - began > LABEL_S:
-                raise UnlabelledError(f"{len(humans) - len(found)} tasks have no prediction after {LABEL_S:.0f} s")
-            waited = True
-            time.sleep(_POLL_S)
+        found, waited = _awaited(project, version, set(humans), lambda count: bar.update(task, completed=count))
     rows = [Labelled(i, humans[i].text, p.label, humans[i].label, p.score) for i, p in found.items()]
     return rows, time.monotonic() - began if waited else 0.0
 
@@ -172,16 +163,26 @@ def _learned(console: Console, project: ReviewProject, settings: Settings, rows:
 
 def _relabelled(console: Console, project: ReviewProject, version: str, rows: list[Labelled]) -> list[Labelled]:
     """The same tasks under the version that is active now, once the worker has pushed its predictions."""
-    began = time.monotonic()
     humans = {row.task: row for row in rows}
     with console.status(f"Open tasks are labelled with {version} …"):
-        while True:
-            found = {p.task: p for p in project.predictions(version) if p.task in humans}
-            if len(found) == len(humans):
-                return [replace(humans[i], label=p.label, score=p.score) for i, p in found.items()]
-            if time.monotonic() - began > LABEL_S:
-                raise UnlabelledError(f"{len(humans) - len(found)} tasks have no prediction after {LABEL_S:.0f} s")
-            time.sleep(_POLL_S)
+        found, _ = _awaited(project, version, set(humans), lambda _: None)
+    return [replace(humans[i], label=p.label, score=p.score) for i, p in found.items()]
+
+
+def _awaited(
+    project: ReviewProject, version: str, tasks: set[int], show: Callable[[int], None]
+) -> tuple[dict[int, Prediction], bool]:
+    """The tasks' predictions of that version, once all are there, and whether they had to be waited for."""
+    began, waited = time.monotonic(), False
+    while True:
+        found = {p.task: p for p in project.predictions(version) if p.task in tasks}
+        show(len(found))
+        if len(found) == len(tasks):
+            return found, waited
+        if time.monotonic() - began > LABEL_S:
+            raise UnlabelledError(f"{len(tasks) - len(found)} tasks have no prediction after {LABEL_S:.0f} s")
+        waited = True
+        time.sleep(_POLL_S)
 
 
 def _invite(console: Console, label_studio: LabelStudioServer, project: ReviewProject) -> None:
