@@ -71,13 +71,15 @@ class Distribution:
 class TaskAnswers:
     """What the LLM said of one task, before any calibration: `distributions` by `Question.key`, in the order asked.
 
-    `cut` says that a text was too long and entered the prompt in part.
+    `cut` says that a text was too long and entered the prompt in part. `rationale` is what the LLM reasoned before it
+    answered, "" where it was not asked to.
     """
 
     distributions: Mapping[str, Distribution]
     cut: bool = False
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
+    rationale: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import TypeAdapter
 
@@ -24,16 +24,25 @@ OPEN = "\u2039"  # looks like the bracket that it stands for
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A task with its right answer: `labels` maps a control's name to the values chosen."""
+    """A task with its right answer: `labels` maps a control's name to the values chosen, `reason` says why in a line,
+    "" where nobody did."""
 
     values: tuple[Value, ...]
     labels: dict[str, tuple[str, ...]]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What is optimized. `definitions` maps a label's value to its meaning and goes before the configuration's hint;
-    `rules` are for doubtful cases, one line each."""
+    `rules` are for doubtful cases, one line each.
+
+    `demonstrations` are all shown, unless `shown` is above 0: then each task sees as many, those most similar to it; or
+    `packs` (places in `demonstrations`) are there: then each task sees the pack that it is nearest to.
+
+    With `rationale` the LLM reasons before it answers; `samples` are how many rationales are drawn, of whose label
+    distributions the mean counts.
+    """
 
     instruction: str
     definitions: dict[str, str] = field(default_factory=dict)
@@ -43,6 +52,10 @@ class Prompt:
     codes: CodeKind = "auto"
     fenced: bool = True
     calibration: Calibration = field(default_factory=Calibration)
+    shown: int = 0
+    packs: tuple[tuple[int, ...], ...] = ()
+    rationale: bool = False
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +88,19 @@ class PromptVersion:
 
 _VERSION = TypeAdapter(PromptVersion)
 _PROMPT = TypeAdapter(Prompt)
+_LATER = {"shown": 0, "packs": (), "rationale": False, "samples": 1}
 
 
 def content_hash(prompt: Prompt, config_hash: str, model: str) -> str:
-    """SHA-256 over all that an answer can depend on."""
-    digest = hashlib.sha256(_PROMPT.dump_json(prompt))
+    """SHA-256 over all that an answer can depend on.
+
+    What prompts have got since the first version is left out while it is at its default, so that prompts from before
+    keep their names, and what was paid for under them is found.
+    """
+    later: dict[str, Any] = {name: True for name, value in _LATER.items() if getattr(prompt, name) == value}
+    if not any(demonstration.reason for demonstration in prompt.demonstrations):
+        later["demonstrations"] = {"__all__": {"reason"}}
+    digest = hashlib.sha256(_PROMPT.dump_json(prompt, exclude=later))
     digest.update(f"\0{config_hash}\0{model}".encode())
     return digest.hexdigest()
 

@@ -229,12 +229,29 @@ def test_a_version_is_named_by_its_number_and_content(prompt: Prompt) -> None:
         {"codes": "letters"},
         {"fenced": False},
         {"calibration": Calibration(temperature=2)},
+        {"shown": 4},
+        {"packs": ((0, 1), (2, 3))},
+        {"rationale": True},
+        {"samples": 3},
     ],
 )
 def test_whatever_an_answer_depends_on_changes_the_content_hash(other: dict[str, Any]) -> None:
     prompt = Prompt("i")
     assert content_hash(replace(prompt, **other), "c", "m") != content_hash(prompt, "c", "m")
     assert len({content_hash(prompt, *rest) for rest in (("c", "m"), ("c2", "m"), ("c", "m2"))}) == 3
+
+
+def test_a_reason_in_a_demonstration_changes_the_content_hash() -> None:
+    hashes = {
+        content_hash(Prompt("i", demonstrations=(replace(SHOWN, reason=each),)), "c", "m") for each in ("", "because")
+    }
+    assert len(hashes) == 2
+
+
+def test_a_prompt_from_before_keeps_its_content_hash() -> None:
+    """Versions in a store are named by it, and evaluations that were paid for are found by it."""
+    prompt = Prompt("Tell.", demonstrations=(Demonstration((Value("text", "abc"),), {"a": ("b",)}),))
+    assert content_hash(prompt, "c", "m") == "6a202064b1eb31e9c4810b53bc53a4161b4da4eea968c16ec03ed142e82d0a4a"
 
 
 @pytest.mark.parametrize(

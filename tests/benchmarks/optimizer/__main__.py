@@ -26,9 +26,9 @@ NAMES = tuple(cell.pool_name for cell in CELLS)
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(NAMES))
-@click.option("--seeds", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(
-    "--replays", type=click.IntRange(min=0), default=100, show_default=True, help="Of ours, for each data set."
+    "--replays", type=click.IntRange(min=0), default=70, show_default=True, help="Of ours, for each data set."
 )
 @click.option("--no-peers", is_flag=True, help="Ours alone.")
 @click.option("--replay", is_flag=True, help="Never ask the model: what is not recorded is an error.")

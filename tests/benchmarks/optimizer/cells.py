@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 POOLS = Path(__file__).parent / "pools"
 STYLE: Style = "text"
 _SEED = 0
-_SETS = 4
+_SETS = 3
 _PUBLIC = {
     "subj_movies": "nltk_data's corpora/subjectivity (Pang and Lee 2004, CC BY 4.0)",
     "banking77": "task-specific-datasets' banking_data (Casanueva et al. 2020, CC BY 4.0)",
@@ -137,8 +137,8 @@ CELLS = (
         control="sentiment",
         labels=("negative", "positive"),
         pool_name="amazon_sentiment",
-        learn=140,
-        test=180,
+        learn=120,
+        test=150,
         least=0.85,
     ),
     Cell(
@@ -148,8 +148,8 @@ CELLS = (
         control="kind",
         labels=("objective", "subjective"),
         pool_name="subj_movies",
-        learn=140,
-        test=180,
+        learn=120,
+        test=150,
     ),
     Cell(
         name="20 of 77 intents of bank customers",

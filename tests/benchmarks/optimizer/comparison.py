@@ -13,7 +13,7 @@ from worker import classic
 
 LABELS = 100
 BUDGETS = (300, 600, 1200, 2000)
-PEER_BUDGET = 1200
+PEER_BUDGET = 600
 _POINT = 0.01
 _REPLAY_SEEDS = 1000  # the first
 _NEAR_BEST = 0.95
