@@ -35,7 +35,12 @@ def prompt_key(prompt: Prompt, config_hash: str, model: str, fingerprint: str, l
     """
     asked = replace(prompt, calibration=Calibration(), definitions=dict(sorted(prompt.definitions.items())))
     digest = hashlib.sha256(content_hash(asked, config_hash, model).encode())
-    samples = [asdict(render(asked, question, _SAMPLE_VALUES, ("A", "B"))) for question in _SAMPLES]
+    reasons = ("", None, "a reason") if prompt.rationale else ("",)
+    samples = [
+        asdict(render(asked, question, _SAMPLE_VALUES, ("A", "B"), reason))
+        for reason in reasons
+        for question in _SAMPLES
+    ]
     digest.update(json.dumps([samples, fingerprint, asdict(limits)], sort_keys=True).encode())
     return digest.hexdigest()[:_KEY_DIGITS]
 

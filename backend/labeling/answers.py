@@ -107,6 +107,7 @@ class TaskPrediction:
     cut: bool = False
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
+    rationale: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As in `/predict`'s `results` and `/import/predictions`, without the task."""

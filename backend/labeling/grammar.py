@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from guidance import select
+from guidance import gen, select
 
 _KEY = "label"
+_RATIONALE = "rationale"
+# One line, of no more characters: a model that rambles comes to its answer all the same.
+_LINE = r"[^\n]{1,400}"
 
 
 @lru_cache(maxsize=512)
@@ -15,20 +18,43 @@ def _grammar(codes: tuple[str, ...]) -> Any:
     return select(list(codes), name=_KEY)
 
 
-def llguidance(codes: Sequence[str]) -> str:
-    """llguidance text, as llama.cpp's `grammar` and vLLM's `structured_outputs` take it."""
-    return str(_grammar(tuple(codes)).ll_grammar())
+@lru_cache(maxsize=512)
+def _reasoned(codes: tuple[str, ...]) -> Any:
+    return gen(_RATIONALE, regex=_LINE) + "\n" + select(list(codes), name=_KEY)
 
 
-def json_schema(codes: Sequence[str]) -> str:
-    """The same set for servers that take only JSON schemas: an object with one enumerated string."""
+def llguidance(codes: Sequence[str], *, reasoned: bool = False) -> str:
+    """llguidance text, as llama.cpp's `grammar` and vLLM's `structured_outputs` take it; `reasoned`: a line of
+    rationale, then the code on the next."""
+    made = _reasoned(tuple(codes)) if reasoned else _grammar(tuple(codes))
+    return str(made.ll_grammar())
+
+
+def json_schema(codes: Sequence[str], *, reasoned: bool = False) -> str:
+    """The same set for servers that take only JSON schemas: an object with one enumerated string, after the rationale
+    where one is asked for."""
+    properties: dict[str, Any] = {_RATIONALE: {"type": "string"}} if reasoned else {}
+    properties[_KEY] = {"type": "string", "enum": list(codes)}
     schema = {
         "type": "object",
-        "properties": {_KEY: {"type": "string", "enum": list(codes)}},
-        "required": [_KEY],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
     return json.dumps(schema, ensure_ascii=False)
+
+
+def read_reasoned(text: str, codes: Sequence[str]) -> tuple[str, str] | None:
+    """Rationale and code: of the JSON object, else the last line is the code and what stands before it the rationale.
+    None where no code ends the answer."""
+    answer = text.strip()
+    document = _object(answer)
+    if document is not None:
+        code, rationale = read(answer, codes), document.get(_RATIONALE)
+        return (rationale.strip() if isinstance(rationale, str) else "", code) if code else None
+    before, _, last = answer.rpartition("\n")
+    code = read(last, codes)
+    return (" ".join(before.split()), code) if code else None
 
 
 def read(text: str, codes: Sequence[str]) -> str | None:
@@ -43,9 +69,13 @@ def _match(answer: str, codes: Sequence[str]) -> str | None:
 
 
 def _from_json(text: str) -> str:
+    value = (_object(text) or {}).get(_KEY)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _object(text: str) -> dict[str, Any] | None:
     try:
         document = json.loads(text) if text.startswith("{") else None
     except (json.JSONDecodeError, RecursionError):
-        return ""
-    value = document.get(_KEY) if isinstance(document, dict) else None
-    return value.strip() if isinstance(value, str) else ""
+        return None
+    return document if isinstance(document, dict) else None

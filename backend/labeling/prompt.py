@@ -3,7 +3,7 @@ server's prefix cache holds them for all tasks."""
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -40,6 +40,9 @@ class Prompt:
     `demonstrations` are all shown, unless `shown` is above 0: then each task sees as many, those most similar to it; or
     `packs` (places in `demonstrations`) are there: then each task sees the pack that it is nearest to.
 
+    Formats: `described` shows what labels mean, `backwards` names them in reverse order, `turns` shows demonstrations
+    as chat turns and not inside the first message.
+
     With `rationale` the LLM reasons before it answers; `samples` are how many rationales are drawn, of whose label
     distributions the mean counts.
     """
@@ -56,6 +59,9 @@ class Prompt:
     packs: tuple[tuple[int, ...], ...] = ()
     rationale: bool = False
     samples: int = 1
+    described: bool = True
+    backwards: bool = False
+    turns: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,15 @@ class PromptVersion:
 
 _VERSION = TypeAdapter(PromptVersion)
 _PROMPT = TypeAdapter(Prompt)
-_LATER = {"shown": 0, "packs": (), "rationale": False, "samples": 1}
+_LATER = {
+    "shown": 0,
+    "packs": (),
+    "rationale": False,
+    "samples": 1,
+    "described": True,
+    "backwards": False,
+    "turns": True,
+}
 
 
 def content_hash(prompt: Prompt, config_hash: str, model: str) -> str:
@@ -113,19 +127,54 @@ class Rendered:
     messages: tuple[Message, ...] = ()
 
 
-def render(prompt: Prompt, question: Question, values: Sequence[Value], codes: Sequence[str]) -> Rendered:
-    """`codes` stand for `question.labels`, in their order."""
+def render(
+    prompt: Prompt, question: Question, values: Sequence[Value], codes: Sequence[str], reason: str | None = ""
+) -> Rendered:
+    """`codes` stand for `question.labels`, in their order. With a `reason`, the label is asked for after it; without
+    one (None) the reason is what is asked for."""
     cue = _cue(question, codes)
     head = _head(prompt, question, codes)
-    shown = [pair for one in prompt.demonstrations if (pair := _demonstration(prompt, question, codes, one))]
+    shown = [shot for one in prompt.demonstrations if (shot := _demonstration(prompt, question, codes, one))]
     task = _fence(values, fenced=prompt.fenced)
     if prompt.style == "text":
-        blocks = [head, *(f"{body}\n{cue} {answer}" for body, answer in shown), f"{task}\n{cue}"]
+        blocks = [head, *(_plain(shot, cue) for shot in shown), _plain(_Shot(task, reason), cue)]
         return Rendered(text="\n\n".join(blocks))
-    turns = [Message("system", f"{head}\n\n{templates.ANSWER_WITH_A_CODE}")]
-    for body, answer in shown:
-        turns += [Message("user", f"{body}\n\n{cue}"), Message("assistant", answer)]
-    return Rendered(messages=(*turns, Message("user", f"{task}\n\n{cue}")))
+    asked = templates.REASON_THEN_ANSWER if prompt.rationale else templates.ANSWER_WITH_A_CODE
+    if prompt.turns:
+        shots, inside = (*shown, _Shot(task, reason)), []
+    else:
+        shots, inside = (_Shot(task, reason),), [_plain(shot, cue) for shot in shown]
+    system = Message("system", "\n\n".join([head, asked, *inside]))
+    return Rendered(messages=(system, *(turn for shot in shots for turn in _turns(shot, cue))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """A fenced task. `reason` None: to be given; `answer` None: to be given after it."""
+
+    task: str
+    reason: str | None = ""
+    answer: str | None = None
+
+
+def _plain(shot: _Shot, cue: str) -> str:
+    if shot.reason is None:
+        return f"{shot.task}\n{templates.REASON}"
+    lines = [shot.task, *([f"{templates.REASON} {shot.reason}"] if shot.reason else []), cue]
+    return "\n".join(lines) + ("" if shot.answer is None else f" {shot.answer}")
+
+
+def _turns(shot: _Shot, cue: str) -> Iterator[Message]:
+    """The reason in a turn of its own, so that the answer's first token is the label's."""
+    if shot.reason == "":
+        yield Message("user", f"{shot.task}\n\n{cue}")
+    else:
+        yield Message("user", f"{shot.task}\n\n{templates.REASON}")
+    if shot.reason:
+        yield Message("assistant", shot.reason)
+        yield Message("user", cue)
+    if shot.answer is not None:
+        yield Message("assistant", shot.answer)
 
 
 def _head(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
@@ -134,7 +183,7 @@ def _head(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
     if question.about is None:
         parts.append(_legend(prompt, question, codes))
     else:
-        meaning = prompt.definitions.get(question.about.value) or question.about.hint
+        meaning = _meaning(prompt, question.about)
         if meaning:
             parts.append(f"{question.about.text}: {meaning}")
     if prompt.rules:
@@ -146,12 +195,16 @@ def _head(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
 
 def _legend(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
     """One line of labels where they say all, else a line for each code."""
-    meanings = [prompt.definitions.get(label.value) or label.hint for label in question.labels]
+    meanings = [_meaning(prompt, label) for label in question.labels]
     spelled = all(code == label.text for code, label in zip(codes, question.labels, strict=True))
     if spelled and not any(meanings):
         return f"{question.control} is one of: {', '.join(codes)}"
     lines = [_line(code, label, meaning) for code, label, meaning in zip(codes, question.labels, meanings, strict=True)]
     return "\n".join([f"{question.control} is one of:", *lines])
+
+
+def _meaning(prompt: Prompt, label: Label) -> str:
+    return (prompt.definitions.get(label.value) or label.hint) if prompt.described else ""
 
 
 def _line(code: str, label: Label, meaning: str) -> str:
@@ -167,8 +220,9 @@ def _cue(question: Question, codes: Sequence[str]) -> str:
 
 def _demonstration(
     prompt: Prompt, question: Question, codes: Sequence[str], demonstration: Demonstration
-) -> tuple[str, str] | None:
-    """The fenced task and the code of its right answer; None where it answers another question."""
+) -> _Shot | None:
+    """With the code of its right answer, and its reason in prompts that ask for one; None where it answers another
+    question."""
     chosen = demonstration.labels.get(question.control)
     if chosen is None:
         return None
@@ -177,7 +231,8 @@ def _demonstration(
     else:
         right = (code for code, label in zip(codes, question.labels, strict=True) if label.value in chosen)
         answer = next(right, "")
-    return (_fence(demonstration.values, fenced=prompt.fenced), answer) if answer else None
+    reason = demonstration.reason if prompt.rationale else ""
+    return _Shot(_fence(demonstration.values, fenced=prompt.fenced), reason, answer) if answer else None
 
 
 def _fence(values: Sequence[Value], *, fenced: bool) -> str:

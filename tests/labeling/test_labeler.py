@@ -12,6 +12,7 @@ from backend.labeling.labeler import Limits
 from backend.labeling.prompt import Demonstration
 from tests.labeling.building import (
     LIKED,
+    LOCAL,
     SENTIMENT,
     STYLES,
     TEXT,
@@ -235,3 +236,12 @@ def test_log_probs_that_stop_coming_are_the_endpoints_fault(llm: ScriptedLLM, lo
 @pytest.mark.parametrize("text", ["🎉 love", "أحب love", "love \ud800", "I love it so\x00 much"])
 def test_any_script_is_labelled(llm: ScriptedLLM, local: OpenAIEngine, text: str) -> None:
     assert chosen(label(local, SENTIMENT, {"text": text})) == ["positive"]
+
+
+def test_labels_named_backwards_come_back_in_their_order(llm: ScriptedLLM) -> None:
+    says(llm, {"positive": 0.7, "negative": 0.2, "neutral": 0.1}, off_label=0)
+    with connected(llm, LOCAL) as engine:
+        made = label(engine, SENTIMENT, LIKED, style="text", backwards=True)
+    assert list(details(made)["probabilities"]) == ["positive", "negative", "neutral"]
+    assert details(made)["probabilities"]["positive"] == pytest.approx(0.7, abs=0.01)
+    assert "neutral, negative, positive" in llm.requests[-1].body["prompt"]

@@ -205,6 +205,18 @@ PROMPTS = st.builds(
 )
 
 
+def test_labels_may_go_without_their_meaning() -> None:
+    prompt = Prompt("i", {"neg": "sad"}, described=False)
+    assert not {"sad", "happy"} & set(re.findall(r"\w+", whole(render(prompt, QUESTION, TASK, WORDS))))
+    assert "costs" not in whole(render(prompt, ABOUT, TASK, ("yes", "no")))
+
+
+def test_demonstrations_may_stand_inside_the_first_message() -> None:
+    turns = render(Prompt("i", demonstrations=(SHOWN,), turns=False), QUESTION, TASK, WORDS).messages
+    assert [turn.role for turn in turns] == ["system", "user"]
+    assert turns[0].content.endswith("shown before\n</text>\nsentiment: positive")
+
+
 @given(PROMPTS, st.integers(0, 9999), NAME)
 def test_a_prompt_version_survives_json(prompt: Prompt, number: int, parent: str) -> None:
     made = PromptVersion.of(number, prompt, config_hash="c", model="m", origin="seed", created_at=NOW)
@@ -233,6 +245,9 @@ def test_a_version_is_named_by_its_number_and_content(prompt: Prompt) -> None:
         {"packs": ((0, 1), (2, 3))},
         {"rationale": True},
         {"samples": 3},
+        {"described": False},
+        {"backwards": True},
+        {"turns": False},
     ],
 )
 def test_whatever_an_answer_depends_on_changes_the_content_hash(other: dict[str, Any]) -> None:

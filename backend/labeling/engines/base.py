@@ -20,6 +20,7 @@ class Request:
 
     `top_logprobs` is how many alternatives to return for each generated token, 0 for none. `grammar` is llguidance
     text and `json_schema` the same constraint for servers without grammars; the engine sends what its server honours.
+    `stop` ends a plain completion before it; chat turns end by themselves.
     """
 
     text: str = ""
@@ -30,6 +31,7 @@ class Request:
     seed: int | None = None
     grammar: str = ""
     json_schema: str = ""
+    stop: str = ""
 
 
 @dataclass(frozen=True, slots=True)

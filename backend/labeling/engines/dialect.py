@@ -29,6 +29,8 @@ def body(request: Request, model: str, able: Capabilities) -> dict[str, Any]:
     else:
         document["prompt"] = request.text
         document["max_tokens"] = request.max_tokens
+        if request.stop:
+            document["stop"] = [request.stop]
     if able.temperature:
         document["temperature"] = request.temperature
     if request.seed is not None:
