@@ -48,6 +48,8 @@ def _demonstration(number: int, demonstration: Demonstration) -> Iterator[str]:
         first, *others = value.text.splitlines() or [""]
         yield f"   {value.name}: {first}"
         yield from (f"     {line}" for line in others)
+    if demonstration.reason:
+        yield f"   because: {demonstration.reason}"
 
 
 def _calibration(calibration: Calibration) -> Iterator[str]:
@@ -70,4 +72,20 @@ def _format(version: PromptVersion) -> str:
     codes = {"auto": "labels as words where the model can tell them apart"}.get(
         prompt.codes, f"labels as {prompt.codes}"
     )
-    return _block("Format", [f"{style}; {codes}; {fence}", f"for the model {version.model}"])
+    return _block("Format", [f"{style}; {codes}; {fence}", *_techniques(prompt), f"for the model {version.model}"])
+
+
+def _techniques(prompt: Prompt) -> Iterator[str]:
+    if prompt.backwards:
+        yield "labels are named in reverse order"
+    if not prompt.described:
+        yield "labels without their definitions"
+    if not prompt.turns:
+        yield "demonstrations inside the first message"
+    if prompt.rationale:
+        several = f", up to {prompt.samples} times, and the distributions are averaged" if prompt.samples > 1 else ""
+        yield f"reasons before it answers{several}"
+    if prompt.packs:
+        yield f"each task sees the nearest of {len(prompt.packs)} packs of demonstrations"
+    elif prompt.shown:
+        yield f"each task sees the {prompt.shown} most similar of {len(prompt.demonstrations)} demonstrations"

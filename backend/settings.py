@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     )
     llm_votes: int = Field(5, ge=1, le=100, description="samples a task where the endpoint gives no log-probs")
     llm_thinking_tokens: int = Field(2048, ge=1, description="tokens for a model that cannot answer without thinking")
+    rationale_samples: int = Field(
+        5, ge=1, le=50, description="most rationales a task that self-consistency draws; 1: it is not tried"
+    )
     local_model: str = Field("smollm2-135m", description="smollm2-135m, gemma3-270m, or the path of a GGUF file")
     local_llm_port: int = Field(9091, ge=1, le=65535, description="the local LLM's port")
     instruction: str = Field("", description="the initial instruction; empty: the project's, else its configuration's")

@@ -10,13 +10,13 @@ import structlog
 from backend import pushing
 from backend.labeling.errors import EngineError, StoreError, WhetstoneError
 from backend.labeling.fields import plain
-from backend.labeling.prompt import Prompt, PromptVersion, Style
+from backend.labeling.prompt import Prompt, PromptVersion
 from backend.pushing import Target
 from backend.run_lock import Lock
 from backend.runs import Decision, RunRecord, Spend
 from backend.service import SEED, Service
 from backend.settings import Settings
-from worker import ground_truth, publication, reporting, retreat
+from worker import abilities, ground_truth, publication, reporting, retreat
 from worker.annotation_store import AnnotationStore
 from worker.evaluator import Evaluator
 from worker.examples import Example
@@ -164,7 +164,7 @@ class _Learning:
 
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
         settings = self._settings
-        challengers = self._challengers(to)
+        challengers, able = self._challengers(to), self._service.engine.capabilities
         problem = Problem(
             schema=to.current.schema,
             active=to.current.version.prompt,
@@ -172,11 +172,13 @@ class _Learning:
             seeds=self._seeds(to, challengers),
             waiting=tuple(_waiting(version, examples) for version in challengers),
             guideline=_guideline(to),
-            styles=self._styles(),
+            styles=abilities.styles(settings, able),
             seed=len(examples),
             rounds=settings.optimize_rounds,
             calls=settings.run_max_calls or _UNCAPPED,
             teacher_sees_texts=settings.teacher_sees == "examples",
+            techniques=abilities.techniques(settings, able),
+            samples=settings.rationale_samples,
         )
         if not is_capable(settings):
             return optimize(problem, Tools(evaluator.label, None, self._tell))
@@ -198,14 +200,6 @@ class _Learning:
         style = self._settings.prompt_style
         guided = [Prompt(text, style=style)] if text and text != to.current.version.prompt.instruction else []
         return (*guided, *(version.prompt for version in challengers))
-
-    def _styles(self) -> tuple[Style, ...]:
-        """Those that give log-probs, the configured one first; that one alone where none does."""
-        preferred = self._settings.prompt_style
-        styles: tuple[Style, ...] = ("chat", "text")
-        able = self._service.engine.capabilities
-        scored = [style for style in styles if able.logprobs_for(style) and (style == "chat" or able.continues)]
-        return tuple(sorted(scored, key=lambda style: style != preferred)) or (preferred,)
 
     def _settle(self, to: Target, finding: Finding) -> None:
         """Publishes what may be, and keeps what may become it. Label Studio is asked once more: the project's labels

@@ -17,7 +17,7 @@ from backend.labeling.errors import BudgetError, TaskError
 from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.runs import Decision, Estimate
-from worker import evaluate, propose, reflect, search
+from worker import evaluate, propose, reflect, search, techniques
 from worker.comparison import Compared, compared, costs
 from worker.examples import Example
 from worker.gate import Pair, Ruling, rule
@@ -26,6 +26,7 @@ from worker.prequential import Waiting, proven
 from worker.propose import Candidate, DemonstrationSet
 from worker.race import Entry, in_order
 from worker.reflect import Seen, named
+from worker.techniques import Technique
 
 Kind = Literal["cross-fitted", "holdout"]
 
@@ -50,6 +51,8 @@ class Problem:
     `styles` are those that the engine can score, the preferred one first. `calls` is about what the run may use: it
     sizes the search, and `Tools.label` enforces it. `sure` overrides the gate's probability. To compare with: `sets`
     are tried in place of demonstrations drawn from the examples, and without `soft` candidates race by right and wrong.
+
+    `techniques` are tried on the best prompt of a search; self-consistency with up to `samples` rationales.
     """
 
     schema: LabelingSchema
@@ -66,6 +69,8 @@ class Problem:
     sets: tuple[DemonstrationSet, ...] | None = None
     soft: bool = True
     waiting: tuple[Waiting, ...] = ()
+    techniques: tuple[Technique, ...] = ()
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +182,11 @@ class _Run:
             evaluations - 2 * len(self._held),
             cross_fitted=not self._many,
             rounds=self._problem.rounds,
+            extra=techniques.calls(self._techniques(), self._problem.samples),
         )
+
+    def _techniques(self) -> tuple[Technique, ...]:
+        return techniques.worth_trying(self._problem.active, self._problem.techniques)
 
     def _pool(self, examples: Sequence[Example]) -> list[Example]:
         """What demonstrations and the teacher's examples are taken from: train, of few labels all."""
@@ -208,6 +217,8 @@ class _Run:
             sets=tuple(drawn) if problem.sets is None else problem.sets[: plan.sets],
             plan=plan,
             soft=problem.soft,
+            techniques=self._techniques(),
+            samples=problem.samples,
         )
 
     def _seen(self, read: Sequence[Example], active: Mapping[str, Graded]) -> list[Seen]:

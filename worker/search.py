@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backend.labeling.schema import LabelingSchema
-from worker import propose
+from worker import propose, techniques
 from worker.evaluate import Label
 from worker.examples import Example
 from worker.pareto import complement
 from worker.propose import Candidate, DemonstrationSet, with_demonstrations
 from worker.race import Entry, race, stages
+from worker.techniques import Technique
 
 _PARENTS = 2
 _PARTNERS = 3
@@ -28,6 +29,7 @@ class Plan:
     """How much is tried on how many examples, so that it fits the budget; `cross_fitted`: once more without each fold.
 
     `calls` is about the most evaluations that it takes when nothing is cached: between all and half of it is used.
+    `extra` is how many of them an example takes under the techniques that are tried last.
     """
 
     instructions: int
@@ -35,10 +37,11 @@ class Plan:
     examples: int
     cross_fitted: bool = True
     rounds: int = 3
+    extra: int = 0
 
     @property
     def calls(self) -> int:
-        late = self.sets - self.first_sets + min(_PARTNERS, self.instructions - 1)
+        late = self.sets - self.first_sets + min(_PARTNERS, self.instructions - 1) + self.extra
         widths = (self.instructions, _PARENTS * self.first_sets, late)[: self.rounds]
         races = sum(race_calls(width, self.examples) for width in widths)
         if self.cross_fitted:
@@ -53,11 +56,11 @@ class Plan:
 _WIDTHS = ((20, 12), (16, 8), (12, 6), (10, 4), (6, 3), (4, 2), (3, 1))
 
 
-def plan_for(n: int, calls: int, *, cross_fitted: bool, rounds: int = 3) -> Plan:
+def plan_for(n: int, calls: int, *, cross_fitted: bool, rounds: int = 3, extra: int = 0) -> Plan:
     """The widest that fits on 150 of the `n` examples, and with it as many of them as fit, 40 at least."""
     enough = min(n, _ENOUGH)
-    widths = (Plan(*width, enough, cross_fitted, rounds) for width in _WIDTHS)
-    widest = next((plan for plan in widths if plan.calls <= calls), Plan(*_WIDTHS[-1], enough, cross_fitted, rounds))
+    plans = [Plan(*width, enough, cross_fitted, rounds, extra) for width in _WIDTHS]
+    widest = next((plan for plan in plans if plan.calls <= calls), plans[-1])
     sizes = (replace(widest, examples=size) for size in range(n, min(n, _LEAST), -1))
     return next((plan for plan in sizes if plan.calls <= calls), replace(widest, examples=min(n, _LEAST)))
 
@@ -74,13 +77,15 @@ def race_calls(candidates: int, n: int) -> int:
 @dataclass(frozen=True, slots=True)
 class Material:
     """What the search chooses from, the same for all folds: `active` uncalibrated, `instructions` without
-    demonstrations, and `sets` of these."""
+    demonstrations, `sets` of these, and `techniques` (with so many `samples`) to try on the best of it."""
 
     active: Candidate
     instructions: tuple[Candidate, ...]
     sets: tuple[DemonstrationSet, ...]
     plan: Plan
     soft: bool = True
+    techniques: tuple[Technique, ...] = ()
+    samples: int = 1
 
 
 def search(
@@ -102,8 +107,10 @@ def search(
     if rounds > 1 and material.sets:
         best = raced(_shown_to(material, first))
         tell("demonstrations", len(best), best[0].soft)
-    if rounds > 2 and material.sets:  # noqa: PLR2004 - the third round
-        best = raced(_crossed(material, first, best))
+    if rounds > 2 and (material.sets or material.techniques):  # noqa: PLR2004 - the third round
+        leader = best[0].candidate
+        tried = techniques.variants(schema, leader, material.techniques, material.samples)
+        best = raced(propose.distinct([*_crossed(material, first, best), *tried]))
         tell("combinations", len(best), best[0].soft)
     return first, best
 

@@ -18,6 +18,7 @@ from worker.examples import Example
 from worker.optimize import Finding, Problem, Tools, optimize
 from worker.outcomes import Graded, Outcome, grade
 from worker.prequential import Waiting
+from worker.techniques import Technique
 
 Order = Literal["random", "score"]
 
@@ -45,6 +46,8 @@ class Plan:
     calls: int = 2000
     rounds: int = 3
     teacher_sees_texts: bool = True
+    techniques: tuple[Technique, ...] = ()
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,8 @@ class _Loop:
             calls=plan.calls,
             teacher_sees_texts=plan.teacher_sees_texts,
             waiting=self._waiting(),
+            techniques=plan.techniques,
+            samples=plan.samples,
         )
 
     def _seeds(self) -> tuple[Prompt, ...]:

@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -144,3 +145,17 @@ def test_what_is_told_names_each_race() -> None:
     plan = Plan(4, 2, 30)
     search(PAIR, material(world, plan), world.items, world.label, lambda stage, *_: told.append(stage))
     assert told == ["instructions", "demonstrations", "combinations"]
+
+
+def test_a_technique_that_gains_wins_the_last_race() -> None:
+    world = World(examples(count=90), better_if(lambda prompt: prompt.rationale))
+    plan = Plan(6, 4, 90)
+    tried = replace(material(world, plan), techniques=("backwards", "rationale"))
+    _, best = search(PAIR, tried, world.items, world.label, lambda *_: None)
+    assert best[0].candidate.prompt.rationale
+    assert best[0].candidate.origin.endswith("with a rationale before the label")
+
+
+def test_techniques_are_part_of_the_plan() -> None:
+    assert Plan(6, 4, 48, extra=4).calls > Plan(6, 4, 48).calls
+    assert plan_for(100, 2000, cross_fitted=True, extra=8).calls <= 2000

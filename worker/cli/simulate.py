@@ -18,11 +18,11 @@ from backend.engine import limits, make_wire
 from backend.labeling import schema as schemas
 from backend.labeling import templates
 from backend.labeling.engines.openai import OpenAIEngine
-from backend.labeling.prompt import Prompt, Style
+from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from backend.settings import Settings
 from backend.stack.llm import local_llm
-from worker import replay_data, simulation_report, teacher
+from worker import abilities, replay_data, simulation_report, teacher
 from worker import simulate as simulation
 from worker.examples import Example
 from worker.optimize import Tools
@@ -100,7 +100,14 @@ def simulate(
         teacher_sees_texts=settings.teacher_sees == "examples",
     )
     with _student(settings, schema, console) as student, _teacher(settings) as taught:
-        plan = replace(plan, model=student.meter.model, styles=_styles(settings, student))
+        able = student.meter.capabilities
+        plan = replace(
+            plan,
+            model=student.meter.model,
+            styles=abilities.styles(settings, able),
+            techniques=abilities.techniques(settings, able),
+            samples=settings.rationale_samples,
+        )
         account = Account(student, plan.calls, _prices(settings, student, taught), taught)
         found = _simulated(plan, account, console)
     if as_json:
@@ -169,13 +176,6 @@ def _teacher(settings: Settings) -> Iterator[Teacher | None]:
     with closing(teacher.make_wire(settings)) as wire:
         engine = OpenAIEngine(wire, settings.teacher_model or settings.llm_model)
         yield Teacher(Meter(engine), settings.llm_thinking_tokens)
-
-
-def _styles(settings: Settings, student: Student) -> tuple[Style, ...]:
-    """Those that give log-probs, the configured one first in any case."""
-    able, preferred = student.meter.capabilities, settings.prompt_style
-    other: Style = "chat" if preferred == "text" else "text"
-    return (preferred, other) if able.logprobs_for(other) and (other == "chat" or able.continues) else (preferred,)
 
 
 def _simulated(plan: simulation.Plan, account: Account, console: Console) -> simulation.Simulation:

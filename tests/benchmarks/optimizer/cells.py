@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[3]
 POOLS = Path(__file__).parent / "pools"
 STYLE: Style = "text"
 _SEED = 0
-_SETS = 3
 _PUBLIC = {
     "subj_movies": "nltk_data's corpora/subjectivity (Pang and Lee 2004, CC BY 4.0)",
     "banking77": "task-specific-datasets' banking_data (Casanueva et al. 2020, CC BY 4.0)",
@@ -32,9 +31,11 @@ _PUBLIC = {
 class Cell:
     """One data set with one local model. `learn` and `test` are how many rows of the train and the test half are used;
     the first `shown` of `learn` are those that demonstrations come from, in every seed, so that all arms and seeds
-    share what was recorded. Without `labels` every so many of those that the file has, in their
-    alphabet. `least` is the accuracy that is asked of
-    ours, 0 for none."""
+    share what was recorded; `sets_drawn` sets are made of them, and `pooled` instructions of the pool are used.
+
+    Without `labels` every so many of those that the file has, in their alphabet. `least` is the accuracy that is asked
+    of ours, 0 for none.
+    """
 
     name: str
     model: str
@@ -48,6 +49,8 @@ class Cell:
     least: float = 0.0
     codes: CodeKind = "auto"
     every: int = 1
+    pooled: int = 16
+    sets_drawn: int = 3
 
     @cached_property
     def schema(self) -> LabelingSchema:
@@ -76,7 +79,7 @@ class Cell:
     @cached_property
     def pool(self) -> tuple[Prompt, ...]:
         document = json.loads((POOLS / f"{self.pool_name}.json").read_text(encoding="utf-8"))
-        texts = [entry["text"] for entry in document["instructions"]]
+        texts = [entry["text"] for entry in document["instructions"][: self.pooled]]
         return tuple(Prompt(text, style=STYLE, codes=self.codes) for text in texts)
 
     @cached_property
@@ -95,7 +98,7 @@ class Cell:
     def sets(self) -> tuple[DemonstrationSet, ...]:
         """Drawn once, by the optimizer's own rule, from the first rows."""
         rows = self.rows[: self.shown]
-        return tuple(propose.demonstration_sets(self.schema, rows, (), _SETS, random.Random(_SEED)))
+        return tuple(propose.demonstration_sets(self.schema, rows, (), self.sets_drawn, random.Random(_SEED)))
 
     def labelled(self, count: int, seed: int) -> tuple[Example, ...]:
         """The rows that demonstrations come from, and a seeded draw of the others."""
@@ -150,6 +153,8 @@ CELLS = (
         pool_name="subj_movies",
         learn=120,
         test=150,
+        pooled=8,
+        sets_drawn=2,
     ),
     Cell(
         name="20 of 77 intents of bank customers",
@@ -163,5 +168,7 @@ CELLS = (
         shown=40,
         codes="letters",  # one call each; as words they take up to 24
         every=4,
+        pooled=6,
+        sets_drawn=2,
     ),
 )
