@@ -14,6 +14,7 @@ import structlog
 
 from backend.counters import Count, Counters
 from backend.labeling.answers import TaskAnswers, TaskPrediction
+from backend.labeling.engines.base import Usage
 from backend.labeling.errors import EngineBusyError, StoreError
 from backend.labeling.labeler import Labeler
 from backend.labeling.prompt import Prompt, PromptVersion
@@ -82,18 +83,24 @@ class BatchLabeler:
 
     def ask(self, inquiry: Inquiry, tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, TaskAnswers | Failure]:
         """What the LLM says of each task, uncalibrated, at the lowest priority. `tasks` are their data by data hash."""
-        engine = PatientEngine(self._labeler.engine, self._limiter, inquiry.deadline)
-        labeler = replace(self._labeler, engine=engine)
+        labeler, engines = self._patient(inquiry.deadline)
         lanes = Lanes(
             tasks, lambda data: labeler.ask(inquiry.prompt, inquiry.schema, data), inquiry.keep, inquiry.deadline
         )
         self._drive(lanes, "optimize", inquiry.deadline)
-        self._count(engine, {})
+        self._count(engines, {})
         return lanes.outcomes()
 
+    def _patient(self, deadline: Deadline) -> tuple[Labeler, list[PatientEngine]]:
+        """One batch's labeler, and its views of the engines. They share the slots: a 429 of either slows both down."""
+        own = PatientEngine(self._labeler.engine, self._limiter, deadline)
+        if self._labeler.strong is None:
+            return replace(self._labeler, engine=own), [own]
+        strong = PatientEngine(self._labeler.strong, self._limiter, deadline)
+        return replace(self._labeler, engine=own, strong=strong), [own, strong]
+
     def _label_missing(self, batch: Batch, missing: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
-        engine = PatientEngine(self._labeler.engine, self._limiter, batch.deadline)
-        labeler = replace(self._labeler, engine=engine)
+        labeler, engines = self._patient(batch.deadline)
         lanes = Lanes(
             missing,
             lambda data: labeler.label(batch.version, batch.schema, data),
@@ -102,7 +109,7 @@ class BatchLabeler:
         )
         self._drive(lanes, batch.priority, batch.deadline)
         outcomes = lanes.outcomes()
-        self._count(engine, _results(outcomes))
+        self._count(engines, _results(outcomes))
         return {
             key: outcome if isinstance(outcome, Failure) else outcome.to_json() for key, outcome in outcomes.items()
         }
@@ -123,18 +130,20 @@ class BatchLabeler:
         except StoreError as error:
             _log.warning("predictions are not stored: they will be labelled again", reason=str(error))
 
-    def _count(self, engine: PatientEngine, results: Mapping[str, int]) -> None:
-        usage = engine.usage
+    def _count(self, engines: Sequence[PatientEngine], results: Mapping[str, int]) -> None:
+        usage = sum((engine.usage for engine in engines), Usage())
+        errors = [name for engine in engines for name in engine.errors]
+        durations_s = [seconds for engine in engines for seconds in engine.durations_s]
         self._counters.count_many([
             *(Count("predictions", {"outcome": name}, amount) for name, amount in results.items()),
-            *(Count("llm_errors", {"kind": name}, amount) for name, amount in Counter(engine.errors).items()),
-            Count("llm_calls", value=len(engine.durations_s)),
+            *(Count("llm_errors", {"kind": name}, amount) for name, amount in Counter(errors).items()),
+            Count("llm_calls", value=len(durations_s)),
             Count("llm_prompt_tokens", value=usage.prompt_tokens),
             Count("llm_cached_tokens", value=usage.cached_tokens),
             Count("llm_completion_tokens", value=usage.completion_tokens),
         ])  # fmt: skip
-        if engine.durations_s:
-            self._counters.observe("llm_call_seconds", *engine.durations_s)
+        if durations_s:
+            self._counters.observe("llm_call_seconds", *durations_s)
 
 
 def _results(outcomes: Mapping[str, TaskPrediction | Failure]) -> dict[str, int]:

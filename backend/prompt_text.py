@@ -85,6 +85,8 @@ def _techniques(prompt: Prompt) -> Iterator[str]:
     if prompt.rationale:
         several = f", up to {prompt.samples} times, and the distributions are averaged" if prompt.samples > 1 else ""
         yield f"reasons before it answers{several}"
+    if prompt.escalate_below:
+        yield f"answers less confident than {prompt.escalate_below:.2f} are asked of the stronger LLM"
     if prompt.packs:
         yield f"each task sees the nearest of {len(prompt.packs)} packs of demonstrations"
     elif prompt.shown:

@@ -57,9 +57,10 @@ class Service:
         self.limiter = Limiter(client, name=endpoint_key(settings), most=settings.llm_concurrency)
         self.wire = make_wire(settings)
         self.engine: Engine = make_engine(settings, self.wire, self.store)
+        self.strong = _stronger(settings, self.store)
         self.limits = limits(settings)
         self.batches = BatchLabeler(
-            Labeler(self.engine, self.limits),
+            Labeler(self.engine, self.limits, self.strong),
             self.store,
             self.limiter,
             self.counters,
@@ -232,6 +233,12 @@ class Service:
             self.dispatch.touch(key, kind, trigger=trigger)
         else:
             _log.warning("nothing is learned: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY", project=key)
+
+
+def _stronger(settings: Settings, store: Store) -> Engine | None:
+    """The LLM for what the student is not sure of."""
+    theirs = settings.stronger
+    return make_engine(theirs, make_wire(theirs), store) if theirs else None
 
 
 def _content(version: PromptVersion) -> str:

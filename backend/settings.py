@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     teacher_model: str = Field("", description="the model that writes instructions; empty: the one that labels")
     teacher_base_url: HttpUrl = Field("", description="its endpoint; empty: the one that labels")
     teacher_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: OPENAI_API_KEY on the same endpoint")
+    strong_model: str = Field("", description="a stronger model for tasks that the one that labels is not sure of")
+    strong_base_url: HttpUrl = Field("", description="its endpoint; empty: the one that labels")
+    strong_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: OPENAI_API_KEY on the same endpoint")
     teacher_sees: Literal["examples", "summary"] = Field(
         "examples", description="summary: no task's text reaches it, only the confusion table and counts"
     )
@@ -132,6 +135,18 @@ class Settings(BaseSettings):
     def model_name(self) -> str:
         """What a prompt version says it was made for; "default" when the endpoint chooses."""
         return self.llm_model or (Path(self.local_model).name if self.uses_local_llm else "default")
+
+    @property
+    def stronger(self) -> "Settings | None":
+        """As if the stronger model labelled; None where there is none."""
+        if not self.strong_model and not self.strong_base_url:
+            return None
+        base_url = self.strong_base_url or self.llm_base_url
+        own = self.strong_api_key if self.strong_api_key.get_secret_value() else None
+        same = self.openai_api_key if base_url == self.llm_base_url else SecretStr("")
+        return self.model_copy(
+            update={"openai_base_url": base_url, "openai_api_key": own or same, "llm_model": self.strong_model}
+        )
 
     @property
     def can_push(self) -> bool:

@@ -16,6 +16,7 @@ def styles(settings: Settings, able: Capabilities) -> tuple[Style, ...]:
 
 def techniques(settings: Settings, able: Capabilities) -> tuple[Technique, ...]:
     """No rationales from a model that thinks anyway, nor from the small local one, which writes poorly and slowly."""
+    found: tuple[Technique, ...] = (*FORMATS, "cascade") if settings.stronger else FORMATS
     if able.thinking == "always" or settings.uses_local_llm:
-        return FORMATS
-    return (*FORMATS, *(REASONING if settings.rationale_samples > 1 else REASONING[:1]))
+        return found
+    return (*found, *(REASONING if settings.rationale_samples > 1 else REASONING[:1]))

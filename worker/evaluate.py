@@ -1,26 +1,28 @@
 """A prompt on examples, fairly: no example is scored under a prompt that shows it with its answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
+from worker import cascade
 from worker.examples import Example
 from worker.outcomes import Graded, Outcome, grade
+from worker.outcomes import Label as Label
 from worker.propose import without_own
-
-Label = Callable[[Prompt, Sequence[Example]], list[Outcome]]
 
 
 def fair(schema: LabelingSchema, label: Label) -> Label:
-    """Leaves an example's own demonstration out of the prompt it is asked under. One outcome an example, in order."""
+    """Leaves an example's own demonstration out of the prompt it is asked under, and asks each model of a cascade by
+    itself. One outcome an example, in order."""
+    alone = cascade.composed(label)
 
     def labelled(prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
         asked = [without_own(schema, prompt, example) for example in examples]
         whole = [example for example, each in zip(examples, asked, strict=True) if each is prompt]
-        found = {e.id: outcome for e, outcome in zip(whole, label(prompt, whole), strict=True)} if whole else {}
+        found = {e.id: outcome for e, outcome in zip(whole, alone(prompt, whole), strict=True)} if whole else {}
         for example, each in zip(examples, asked, strict=True):
             if each is not prompt:
-                found[example.id] = label(each, [example])[0]
+                found[example.id] = alone(each, [example])[0]
         return [found[example.id] for example in examples]
 
     return labelled

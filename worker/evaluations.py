@@ -91,7 +91,8 @@ def _encoded(outcome: Outcome, shapes: dict[str, str]) -> str:
         rows.append([name, distribution.probabilities, distribution.label_mass, censored])
     usage = answers.usage
     spent = [usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, answers.calls]
-    return _compact({"answers": rows, "cut": answers.cut, "spent": spent})
+    flags = {"escalated": True} if answers.escalated else {}
+    return _compact({"answers": rows, "cut": answers.cut, "spent": spent, **flags})
 
 
 def _decoded(row: Mapping[str, Any], shapes: Mapping[str, Any]) -> Outcome:
@@ -103,7 +104,8 @@ def _decoded(row: Mapping[str, Any], shapes: Mapping[str, Any]) -> Outcome:
         flagged = tuple(labels[i] for i in censored)
         distributions[key] = Distribution(tuple(labels), tuple(probabilities), label_mass, flagged, score_kind)
     *tokens, calls = row["spent"]
-    return Outcome(TaskAnswers(distributions, row["cut"], Usage(*tokens), calls))
+    escalated = row.get("escalated", False)
+    return Outcome(TaskAnswers(distributions, row["cut"], Usage(*tokens), calls, escalated=escalated))
 
 
 def _compact(value: Any) -> str:

@@ -7,6 +7,7 @@ import structlog
 
 from backend.batch import Inquiry
 from backend.labeling.answers import TaskAnswers
+from backend.labeling.cascade import ALWAYS
 from backend.labeling.engines.base import Usage
 from backend.labeling.errors import EngineError, EngineUnreachableError, StoreError
 from backend.labeling.prompt import Prompt
@@ -16,7 +17,7 @@ from backend.patience import Deadline
 from backend.service import Service
 from worker.evaluations import EvaluationCache, prompt_key
 from worker.examples import Example
-from worker.ledger import RunLedger
+from worker.ledger import Purpose, RunLedger
 from worker.outcomes import Outcome
 
 _log = structlog.get_logger(__name__)
@@ -71,7 +72,8 @@ class Evaluator:
         self._seen.update({(name, key): outcome for key, outcome in found.items()})
 
     def _name(self, prompt: Prompt) -> str:
-        engine = self._service.engine
+        engine = self._service.strong if prompt.escalate_below >= ALWAYS else None
+        engine = engine or self._service.engine
         return prompt_key(
             prompt, self._schema.config_hash, engine.model, engine.capabilities.fingerprint, self._service.limits
         )
@@ -106,7 +108,8 @@ class Evaluator:
 
     def _paid(self, name: str, prompt: Prompt, tasks: Tasks) -> dict[str, TaskAnswers | Failure]:
         calls = self._calls(prompt, tasks)
-        reservation = self._ledger.reserve("student", calls, _tokens(prompt, tasks) * max(1, calls // len(tasks)))
+        payee: Purpose = "strong" if prompt.escalate_below >= ALWAYS else "student"
+        reservation = self._ledger.reserve(payee, calls, _tokens(prompt, tasks) * max(1, calls // len(tasks)))
         inquiry = Inquiry(
             prompt,
             self._schema,

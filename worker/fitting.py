@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from backend.labeling import cascade
 from backend.labeling.calibration import LEAST, Calibration
 from backend.labeling.schema import LabelingSchema
 from worker.examples import Example
@@ -41,8 +42,24 @@ class _Sheet:
 
 
 def fit(schema: LabelingSchema, examples: Sequence[Example], outcomes: Sequence[Outcome]) -> Calibration:
-    """On the examples that were answered; the identity where none was, or where options differ from task to task."""
-    sheets = _sheets(schema, examples, outcomes)
+    """On the examples that were answered; the identity where none was, or where options differ from task to task. What
+    the stronger LLM of a cascade answered is fitted on its own."""
+    both = list(zip(examples, outcomes, strict=True))
+    strong = [(e, o) for e, o in both if o.answers is not None and o.answers.escalated]
+    if not strong:
+        return _fitted(schema, both)
+    own = _fitted(schema, [(e, o) for e, o in both if o.answers is None or not o.answers.escalated])
+    theirs = _fitted(schema, strong)
+    return Calibration(
+        bias={**own.bias, **theirs.bias},
+        temperature=own.temperature,
+        fitted_on=own.fitted_on + theirs.fitted_on,
+        temperatures=dict.fromkeys(theirs.bias, theirs.temperature),
+    )
+
+
+def _fitted(schema: LabelingSchema, both: Sequence[tuple[Example, Outcome]]) -> Calibration:
+    sheets = _sheets(schema, both)
     if not sheets:
         return Calibration()
     start = np.concatenate([np.zeros(2), *(np.zeros(len(sheet.labels)) for sheet in sheets)])
@@ -54,19 +71,20 @@ def fit(schema: LabelingSchema, examples: Sequence[Example], outcomes: Sequence[
     return Calibration(
         bias=_biases(sheets, pulls, found),
         temperature=float(np.exp(found[0])),
-        fitted_on=sum(outcome.answers is not None for outcome in outcomes),
+        fitted_on=sum(outcome.answers is not None for _, outcome in both),
     )
 
 
-def _sheets(schema: LabelingSchema, examples: Sequence[Example], outcomes: Sequence[Outcome]) -> list[_Sheet]:
+def _sheets(schema: LabelingSchema, both: Sequence[tuple[Example, Outcome]]) -> list[_Sheet]:
     rows: dict[tuple[str, tuple[str, ...]], list[tuple[Sequence[float], int]]] = defaultdict(list)
-    for example, outcome in zip(examples, outcomes, strict=True):
+    for example, outcome in both:
         if outcome.answers is None:
             continue
         for question, gold in truths(schema, example):
             found = outcome.answers.distributions[question.key]
             if gold in found.labels and len(found.labels) > 1:
-                rows[question.key, found.labels].append((found.probabilities, found.labels.index(gold)))
+                key = cascade.key(question.key, outcome.answers)
+                rows[key, found.labels].append((found.probabilities, found.labels.index(gold)))
     fixed = _asked_in_one_way(list(rows))
     return [
         _Sheet(key, labels, np.log(np.maximum([p for p, _ in cells], LEAST)), np.array([gold for _, gold in cells]))

@@ -23,13 +23,15 @@ from backend.settings import Settings
 from worker import scripts
 from worker.prices import price_usd
 
-Purpose = Literal["student", "teacher"]
+Purpose = Literal["student", "teacher", "strong"]
 Amounts = tuple[int, int, int]  # calls, tokens, billionths of a dollar
 
 _TTLS = (30 * 24 * 3600, 400 * 24 * 3600)  # seconds to keep a run's figures, a month's
 _LEASE_S = 3600.0
 _NANO = 10**9
 _UNITS = ("calls", "tokens", "usd")
+# The stronger LLM of a cascade labels at its own price; its calls are counted with the student's.
+_COUNTED = {"student": "student", "teacher": "teacher", "strong": "student"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class RunLedger:
             self._run,
             reservation,
             {
-                f"{reservation.purpose}_calls": made,
+                f"{_COUNTED[reservation.purpose]}_calls": made,
                 "prompt_tokens": usage.prompt_tokens,
                 "cached_tokens": usage.cached_tokens,
                 "completion_tokens": usage.completion_tokens,
@@ -213,7 +215,9 @@ def _payees(settings: Settings, models: Mapping[Purpose, str]) -> dict[Purpose, 
     student = Payee(models.get("student", settings.model_name), settings.llm_base_url)
     named = settings.teacher_model or student.model
     teacher = Payee(models.get("teacher", named), settings.teacher_base_url or student.base_url)
-    return {"student": student, "teacher": teacher}
+    theirs = settings.stronger
+    strong = Payee(models.get("strong", theirs.model_name), theirs.llm_base_url) if theirs else student
+    return {"student": student, "teacher": teacher, "strong": strong}
 
 
 def _most_usd(payee: Payee, calls: int, tokens: int, completion_tokens: int | None) -> float | None:

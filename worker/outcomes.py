@@ -1,9 +1,10 @@
 """One candidate on one example: does it agree with the truth, and by how much."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from backend.labeling import cascade
 from backend.labeling.answers import ControlPrediction, Distribution, Question, TaskAnswers
 from backend.labeling.calibration import LEAST
 from backend.labeling.labeler import predict
@@ -19,6 +20,10 @@ class Outcome:
 
     answers: TaskAnswers | None
     failure: str = ""
+
+
+# One outcome an example, in order.
+Label = Callable[[Prompt, Sequence[Example]], list[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,12 @@ def grade(schema: LabelingSchema, prompt: Prompt, example: Example, outcome: Out
         return FAILED
     predictions = predict(prompt, schema, example.data, outcome.answers)
     margins = [
-        _margin(prompt.calibration.apply(question.key, outcome.answers.distributions[question.key]), gold)
+        _margin(
+            prompt.calibration.apply(
+                cascade.key(question.key, outcome.answers), outcome.answers.distributions[question.key]
+            ),
+            gold,
+        )
         for question, gold in truths(schema, example)
     ]
     values = {each.control: each.values for each in predictions}

@@ -108,11 +108,21 @@ def search(
         best = raced(_shown_to(material, first))
         tell("demonstrations", len(best), best[0].soft)
     if rounds > 2 and (material.sets or material.techniques):  # noqa: PLR2004 - the third round
-        leader = best[0].candidate
-        tried = techniques.variants(schema, leader, material.techniques, material.samples)
+        tried = _one_step_away(schema, material, best[0], examples, label)
         best = raced(propose.distinct([*_crossed(material, first, best), *tried]))
         tell("combinations", len(best), best[0].soft)
     return first, best
+
+
+def _one_step_away(
+    schema: LabelingSchema, material: Material, best: Entry, examples: Sequence[Example], label: Label
+) -> list[Candidate]:
+    found = techniques.variants(schema, best.candidate, material.techniques, material.samples)
+    if "cascade" in material.techniques:
+        seen = examples[: len(best.grades)]
+        right = [graded.right for graded in best.grades]
+        found += techniques.cascades(best.candidate, label(best.candidate.prompt, seen), right)
+    return found
 
 
 def _shown_to(material: Material, first: Sequence[Entry]) -> list[Candidate]:

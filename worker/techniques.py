@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from backend.labeling.cascade import confidence
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
+from worker import cascade
+from worker.outcomes import Outcome
 from worker.propose import Candidate
 
-Technique = Literal["backwards", "undescribed", "inline", "rationale", "self-consistency"]
+Technique = Literal["backwards", "undescribed", "inline", "rationale", "self-consistency", "cascade"]
 
 FORMATS: tuple[Technique, ...] = ("backwards", "undescribed", "inline")
 REASONING: tuple[Technique, ...] = ("rationale", "self-consistency")
-_CALLS: dict[Technique, int] = {"rationale": 2}
+_CALLS: dict[Technique, int] = {"rationale": 2}  # what both thresholds of a cascade ask is less than one
 
 
 def variants(
@@ -23,6 +26,18 @@ def variants(
     made = ((each, _with(schema, parent.prompt, each, samples)) for each in techniques)
     return [
         Candidate(prompt, f"{parent.origin}, {_words(each, samples)}") for each, prompt in made if prompt is not None
+    ]
+
+
+def cascades(parent: Candidate, outcomes: Sequence[Outcome], right: Sequence[bool]) -> list[Candidate]:
+    """`outcomes` are the parent's, `right` says which of them are; thresholds come from its risk curve."""
+    shares = [
+        (each, sum(o.answers is None or confidence(o.answers) < each for o in outcomes) / len(outcomes))
+        for each in (cascade.thresholds(outcomes, right) if parent.prompt.escalate_below == 0 else ())
+    ]
+    return [
+        Candidate(replace(parent.prompt, escalate_below=each), f"{parent.origin}, {share:.0%} by the stronger LLM")
+        for each, share in shares
     ]
 
 
@@ -62,5 +77,6 @@ def _words(technique: Technique, samples: int) -> str:
         "undescribed": "with or without label definitions",
         "inline": "demonstrations as text or as turns",
         "rationale": "with a rationale before the label",
+        "cascade": "",
         "self-consistency": f"the mean of up to {samples} rationales",
     }[technique]

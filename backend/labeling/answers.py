@@ -72,7 +72,7 @@ class TaskAnswers:
     """What the LLM said of one task, before any calibration: `distributions` by `Question.key`, in the order asked.
 
     `cut` says that a text was too long and entered the prompt in part. `rationale` is what the LLM reasoned before it
-    answered, "" where it was not asked to.
+    answered, "" where it was not asked to; `escalated` says that the stronger LLM answered.
     """
 
     distributions: Mapping[str, Distribution]
@@ -80,6 +80,7 @@ class TaskAnswers:
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
     rationale: str = ""
+    escalated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

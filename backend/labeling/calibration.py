@@ -15,6 +15,7 @@ LEAST = 1e-12  # what a probability of 0 counts as
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """log p'(y) = (log p(y) - bias[question][y]) / temperature + const, each question's labels renormalised.
+    `temperatures` are those of questions that have their own.
 
     `bias` in nats, by `Question.key` and label (Batch Calibration, arXiv 2309.17249, strength already multiplied in);
     a label without one has 0. The identity (no bias, temperature 1) is an uncalibrated score. `fitted_on` is how many
@@ -24,14 +25,15 @@ class Calibration:
     bias: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     temperature: float = 1.0
     fitted_on: int = 0
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
     def apply(self, question: str, distribution: Distribution) -> Distribution:
         """`question` is the key of the one that `distribution` answers."""
-        bias = self.bias.get(question, {})
-        if not bias and self.temperature == 1:
+        bias, temperature = self.bias.get(question, {}), self.temperatures.get(question, self.temperature)
+        if not bias and temperature == 1:
             return distribution
         logits = [
-            (math.log(max(p, LEAST)) - bias.get(label, 0.0)) / self.temperature
+            (math.log(max(p, LEAST)) - bias.get(label, 0.0)) / temperature
             for label, p in zip(distribution.labels, distribution.probabilities, strict=True)
         ]
         return replace(distribution, probabilities=softmax(logits))

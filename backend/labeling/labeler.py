@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from backend.labeling import fields
+from backend.labeling import cascade, fields
 from backend.labeling.answers import ControlPrediction, TaskAnswers, TaskPrediction
 from backend.labeling.asking import Asker
 from backend.labeling.asking import Limits as Limits
 from backend.labeling.engines.base import Engine
+from backend.labeling.errors import AnswerError, EngineRefusedError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.labeling.schema import LabelingSchema
@@ -18,10 +19,12 @@ from backend.labeling.schema import LabelingSchema
 
 @dataclass(frozen=True, slots=True)
 class Labeler:
-    """Knows no Label Studio, queue or cache. Thread-safe when its engine is."""
+    """Knows no Label Studio, queue or cache. Thread-safe when its engines are. `strong` is the LLM that prompts with a
+    cascade hand uncertain tasks to."""
 
     engine: Engine
     limits: Limits = field(default_factory=Limits)
+    strong: Engine | None = None
 
     def label(self, version: PromptVersion, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskPrediction:
         """Raises `TaskError` for data that cannot be labelled, `AnswerError` for an answer outside the label set, and
@@ -45,8 +48,31 @@ class Labeler:
 
     def ask(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
         """What the LLM says, uncalibrated: nothing here depends on `prompt.calibration`. Raises as `label` does."""
+        if prompt.escalate_below <= 0:
+            return self._asked(self.engine, prompt, schema, data)
+        strong = self._stronger()
+        own = None
+        if prompt.escalate_below < cascade.ALWAYS:
+            own = self._tried(prompt, schema, data)
+            if own and cascade.confidence(own) >= prompt.escalate_below:
+                return own
+        return cascade.escalated(self._asked(strong, _speakable(strong, prompt), schema, data), own)
+
+    def _tried(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers | None:
+        """None where the student answers something else."""
+        try:
+            return self._asked(self.engine, prompt, schema, data)
+        except AnswerError:
+            return None
+
+    def _stronger(self) -> Engine:
+        if self.strong is None:
+            raise EngineRefusedError("the prompt hands uncertain tasks to a stronger LLM: set STRONG_MODEL again")
+        return self.strong
+
+    def _asked(self, engine: Engine, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
         values, cut = self._values(schema, data)
-        asker = Asker(self.engine, self.limits, prompt, values)
+        asker = Asker(engine, self.limits, prompt, values)
         questions = [question for control in schema.controls for question in control.questions(data)]
         found = {question.key: asker.distribution(question) for question in questions}
         return TaskAnswers(found, cut, asker.usage, asker.calls, asker.told)
@@ -66,9 +92,20 @@ def predict(
     predictions = []
     for control in schema.controls:
         questions = control.questions(data)
-        found = [prompt.calibration.apply(each.key, answers.distributions[each.key]) for each in questions]
+        found = [
+            prompt.calibration.apply(cascade.key(each.key, answers), answers.distributions[each.key])
+            for each in questions
+        ]
         predictions.append(control.read(questions, found))
     return tuple(predictions)
+
+
+def _speakable(engine: Engine, prompt: Prompt) -> Prompt:
+    """In the style that the stronger LLM can be scored in; its own where it can."""
+    able = engine.capabilities
+    if able.logprobs_for(prompt.style) or not able.logprobs_for("chat"):
+        return prompt if prompt.style == "chat" or able.continues else replace(prompt, style="chat")
+    return replace(prompt, style="chat")
 
 
 def _item(

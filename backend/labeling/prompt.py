@@ -43,6 +43,8 @@ class Prompt:
     Formats: `described` shows what labels mean, `backwards` names them in reverse order, `turns` shows demonstrations
     as chat turns and not inside the first message.
 
+    Answers less confident than `escalate_below` are asked of the stronger LLM (see `cascade`).
+
     With `rationale` the LLM reasons before it answers; `samples` are how many rationales are drawn, of whose label
     distributions the mean counts.
     """
@@ -62,6 +64,7 @@ class Prompt:
     described: bool = True
     backwards: bool = False
     turns: bool = True
+    escalate_below: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ _LATER = {
     "described": True,
     "backwards": False,
     "turns": True,
+    "escalate_below": 0.0,
 }
 
 
@@ -114,6 +118,8 @@ def content_hash(prompt: Prompt, config_hash: str, model: str) -> str:
     later: dict[str, Any] = {name: True for name, value in _LATER.items() if getattr(prompt, name) == value}
     if not any(demonstration.reason for demonstration in prompt.demonstrations):
         later["demonstrations"] = {"__all__": {"reason"}}
+    if not prompt.calibration.temperatures:
+        later["calibration"] = {"temperatures"}
     digest = hashlib.sha256(_PROMPT.dump_json(prompt, exclude=later))
     digest.update(f"\0{config_hash}\0{model}".encode())
     return digest.hexdigest()

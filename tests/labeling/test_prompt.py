@@ -248,6 +248,8 @@ def test_a_version_is_named_by_its_number_and_content(prompt: Prompt) -> None:
         {"described": False},
         {"backwards": True},
         {"turns": False},
+        {"escalate_below": 0.7},
+        {"calibration": Calibration(temperatures={"sentiment": 2.0})},
     ],
 )
 def test_whatever_an_answer_depends_on_changes_the_content_hash(other: dict[str, Any]) -> None:

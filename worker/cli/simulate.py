@@ -105,7 +105,7 @@ def simulate(
             plan,
             model=student.meter.model,
             styles=abilities.styles(settings, able),
-            techniques=abilities.techniques(settings, able),
+            techniques=tuple(each for each in abilities.techniques(settings, able) if each != "cascade"),
             samples=settings.rationale_samples,
         )
         account = Account(student, plan.calls, _prices(settings, student, taught), taught)
