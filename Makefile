@@ -13,7 +13,7 @@ READY := .venv/.ready
 PEERS := .bench/peers
 LOCK := .uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q $(LOCK_FLAGS)
 
-.PHONY: help setup demo up test check e2e bench bench-optimizer lock clean
+.PHONY: help setup demo up test check e2e bench bench-optimizer bench-trust lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ bench: $(READY) ## speed, side by side with the limit and with a serial client
 
 bench-optimizer: $(READY) $(PEERS)/.ready ## our optimizer beside gepa, MIPROv2 and CAPO; ARGS="amazon_sentiment --seeds 2"
 	@$(PY) -m tests.benchmarks.optimizer $(ARGS)
+
+bench-trust: $(READY) $(PEERS)/.ready ## calibration, what may be accepted unseen, weights, techniques, on real answers
+	@$(PY) -m tests.benchmarks.trust $(ARGS)
 
 lock: $(READY) ## resolve requirements/*.txt anew from pyproject.toml; LOCK_FLAGS=--upgrade takes newer versions
 	$(LOCK) pyproject.toml -o requirements/base.txt

@@ -95,6 +95,11 @@ class Cell:
         return tuple(_evenly(_shuffled(self._data.test), self.test))
 
     @cached_property
+    def everything(self) -> tuple[Example, ...]:
+        """All rows with one of the labels, of both halves, in seeded order."""
+        return tuple(_shuffled([*self._data.rows, *self._data.test]))
+
+    @cached_property
     def sets(self) -> tuple[DemonstrationSet, ...]:
         """Drawn once, by the optimizer's own rule, from the first rows."""
         rows = self.rows[: self.shown]

@@ -1,0 +1,73 @@
+"""`python -m tests.benchmarks.trust`: calibration, what may be accepted unseen, weights, disagreements, techniques."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from tests.benchmarks.figures import Section, machine
+from tests.benchmarks.optimizer.asking import Model, NotRecordedError
+from tests.benchmarks.optimizer.cells import Cell
+from tests.benchmarks.optimizer.recording import Recording
+from tests.benchmarks.trust import calibrating, deciding
+from tests.benchmarks.trust.pools import AMAZON, INTENTS, SUBJECTIVE, Pool, cell_of, pools
+
+RECORDINGS = Path(__file__).parent / "recordings"
+WIDTH = 200  # of tables in a file
+CELLS = (
+    cell_of(AMAZON, "smollm2-135m"),
+    cell_of(AMAZON, "gemma3-270m"),
+    cell_of(SUBJECTIVE, "smollm2-135m"),
+    cell_of(INTENTS, "smollm2-135m"),
+)
+PARTS = ("scores",)
+
+
+@click.command()
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+@click.option("--replay", is_flag=True, help="Never ask the model: what is not recorded is an error.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there too.")
+def main(parts: tuple[str, ...], *, replay: bool, json_path: Path | None) -> None:
+    """Measure PARTS (all of them without any) on the data sets that are there. What the models say is recorded, and
+    replayed the next time. A missed bar is no error."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was asked is kept, and the server stopped
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console.print(machine())
+    found: list[Section] = []
+    makers: dict[str, Callable[[Console, bool], Iterator[Section]]] = {"scores": _scores}
+    for part in parts or PARTS:
+        for section in makers[part](console, replay):
+            section.show(console)
+            found.append(section)
+    if json_path:
+        json_path.write_text(json.dumps({"machine": machine(), "sections": [s.to_json() for s in found]}, indent=1))
+
+
+def _scores(console: Console, replay: bool) -> Iterator[Section]:
+    """What needs nothing but the answers to whole data sets."""
+    answered = [each for cell in CELLS if (each := _pools(cell, console, replay))]
+    every = [pool for both in answered for pool in both]
+    yield calibrating.section(every)
+    yield deciding.section([(both[0], both[1]) for both in answered])
+
+
+def _pools(cell: Cell, console: Console, replay: bool) -> Sequence[Pool]:
+    if cell.path is None:
+        console.print(f"Left out: {cell.how_to_get}", style="yellow")
+        return ()
+    recording = Recording(RECORDINGS / f"{cell.pool_name}.{cell.model}.jsonl.gz")
+    try:
+        with closing(Model(cell, recording, live=not replay)) as model, console.status(f"{cell.name}, {cell.model}"):
+            return pools(model)
+    except NotRecordedError as error:
+        console.print(f"{cell.name} is left out: {error}", style="yellow")
+        return ()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A whole data set as one prompt answers it: real answers of a real local model, beside what people said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.labeling.prompt import Prompt
+from tests.benchmarks.optimizer.asking import Model
+from tests.benchmarks.optimizer.cells import CELLS, Cell
+from worker import fitting
+from worker.examples import Example
+from worker.outcomes import Outcome, grade
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+AMAZON, SUBJECTIVE, INTENTS = (cell.pool_name for cell in CELLS)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """`outcomes` are the prompt's on `examples`, one each, uncalibrated. No example is among its demonstrations."""
+
+    name: str
+    cell: Cell
+    prompt: Prompt
+    examples: tuple[Example, ...]
+    outcomes: tuple[Outcome, ...]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def calibrated_on(self, places: Sequence[int]) -> Prompt:
+        calibration = fitting.fit(
+            self.cell.schema, [self.examples[i] for i in places], [self.outcomes[i] for i in places]
+        )
+        return replace(self.prompt, calibration=calibration)
+
+    def graded(self, prompt: Prompt) -> tuple[Floats, Flags]:
+        """Scores and rights of all examples under the prompt's calibration."""
+        grades = [grade(self.cell.schema, prompt, e, o) for e, o in zip(self.examples, self.outcomes, strict=True)]
+        return np.array([each.score for each in grades]), np.array([each.right for each in grades])
+
+    def said(self, prompt: Prompt) -> list[object]:
+        """What each answer was, to tell where two prompts differ."""
+        return [
+            sorted(grade(self.cell.schema, prompt, e, o).values.items())
+            for e, o in zip(self.examples, self.outcomes, strict=True)
+        ]
+
+
+def pools(model: Model) -> tuple[Pool, ...]:
+    """The first prompt on all rows of the data set, and the same with the demonstrations of its larger set."""
+    cell = model.cell
+    rest = [row for row in cell.everything if row not in cell.rows[: cell.shown]]
+    shown = max(cell.sets, key=lambda each: len(each.demonstrations))
+    naive = cell.naive()
+    prompts = {"zero-shot": naive, shown.origin: replace(naive, demonstrations=shown.demonstrations)}
+    return tuple(
+        Pool(f"{cell.name}, {cell.model}, {kind}", cell, prompt, tuple(rest), tuple(model.ask(prompt, rest)))
+        for kind, prompt in prompts.items()
+    )
+
+
+def cell_of(name: str, model: str) -> Cell:
+    """A data set of the optimizer's benchmark with another local model."""
+    found = next(cell for cell in CELLS if cell.pool_name == name)
+    return replace(found, model=model)
