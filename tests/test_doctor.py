@@ -97,6 +97,14 @@ def test_what_the_endpoint_can_do_is_remembered_for_the_service(
     assert kept.chat_logprobs == 200
 
 
+def test_the_stronger_llm_is_tried_under_its_own_name(doctor: Doctor, scripted_llm: ScriptedLLM) -> None:
+    found = checks(doctor("--json", STRONG_MODEL="scripted-1"))
+    assert found["stronger LLM answer"]["status"] == "ok"
+    found = checks(doctor("--json", STRONG_MODEL="large", STRONG_BASE_URL="http://127.0.0.1:9/v1"))
+    assert (found["LLM answer"]["status"], found["stronger LLM address"]["status"]) == ("ok", "failed")
+    assert "STRONG_BASE_URL" in found["stronger LLM address"]["hint"]
+
+
 def test_nobody_at_the_endpoint_is_a_failure_that_names_the_address(doctor: Doctor, scripted_llm: ScriptedLLM) -> None:
     scripted_llm.stop()
     result = doctor("--json")

@@ -1,6 +1,7 @@
 """What `whetstone doctor` finds out, by trying: settings, Redis, the LLM, Label Studio, a project's labels."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from backend import engine
 from backend.diagnosis import endpoint, environment, label_studio, labels, redis_server
@@ -36,12 +37,32 @@ def diagnose(
         engine.memory(settings, store).save(found.able)
     announce("Label Studio")
     studio, seen = label_studio.examine(settings, project_id)
-    sections = [environment.examine(settings), llm, redis, studio]
+    sections = [environment.examine(settings), llm, *_stronger(settings, store, announce), redis, studio]
     wanted = _wanted(config, seen, store)
     if wanted:
         announce("the labels")
         sections.append(labels.examine(wanted, found, settings))
     return Report(tuple(sections))
+
+
+def _stronger(settings: Settings, store: Store | None, announce: Callable[[str], None]) -> list[Section]:
+    """The second LLM of a cascade, where there is one. Without it labeling fails for what is handed on alone."""
+    theirs = settings.stronger
+    if theirs is None:
+        return []
+    announce("the stronger LLM")
+    section, found = endpoint.examine(theirs)
+    if store and found:
+        engine.memory(theirs, store).save(found.able)
+    return [Section("stronger LLM", tuple(_renamed(check) for check in section.checks))]
+
+
+def _renamed(check: Check) -> Check:
+    """The hints name the settings of the LLM that labels."""
+    hint = check.hint
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "LLM_MODEL"):
+        hint = hint.replace(name, f"STRONG_{name.partition('_')[2]}")
+    return replace(check, hint=hint)
 
 
 def _wanted(config: str, seen: Seen | None, store: Store | None) -> Wanted | None:

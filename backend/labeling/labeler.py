@@ -32,10 +32,7 @@ class Labeler:
         answers = self.ask(version.prompt, schema, data)
         answered = list(zip(schema.controls, predict(version.prompt, schema, data, answers), strict=True))
         data_hash = schema.data_hash(data)
-        items = [
-            _item(control.to_result(answer), answer, version, data_hash, cut=answers.cut)
-            for control, answer in answered
-        ]
+        items = [_item(control.to_result(answer), answer, version, data_hash, answers) for control, answer in answered]
         return TaskPrediction(
             result=tuple(item for item in items if item),
             score=math.prod(answer.score for _, answer in answered),
@@ -113,8 +110,7 @@ def _item(
     answer: ControlPrediction,
     version: PromptVersion,
     data_hash: str,
-    *,
-    cut: bool,
+    answers: TaskAnswers,
 ) -> dict[str, Any] | None:
     """The id follows from the content, so that asking again gives the same item. Label Studio keeps what stands under
     `whetstone` with the prediction."""
@@ -132,6 +128,7 @@ def _item(
             "entropy": round(answer.entropy, 6),
             "label_mass": round(answer.label_mass, 6),
             "censored": list(answer.censored),
-            "text_cut": cut,
+            "text_cut": answers.cut,
+            **({"escalated": True} if answers.escalated else {}),
         },
     }
