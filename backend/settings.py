@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     blind_share: float = Field(
         0.1, ge=0, le=1, description="share of tasks without a prediction until they are annotated, to measure by"
     )
+    consensus: Literal["auto", "majority", "dawid-skene"] = Field(
+        "auto", description="how several people's labels become one; auto: weighed by who is reliable, where that shows"
+    )
     require_approval: bool = Field(False, description="a better prompt waits until somebody activates it")
     auto_rollback: bool = Field(True, description="a prompt that new labels show to be worse is taken back")
     reconcile_s: int = Field(900, ge=10, description="seconds after which labels are read without an event")

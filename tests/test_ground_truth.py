@@ -8,7 +8,8 @@ from backend.labeling.schema import LabelingSchema
 from backend.labeling.schema import parse as parse_schema
 from tests.annotating import annotation, answer, at, task
 from worker import ground_truth
-from worker.annotations import Annotation, ShownPrediction, fingerprint
+from worker.annotations import AnnotatedTask, Annotation, ShownPrediction, fingerprint
+from worker.consensus import Vote
 from worker.examples import Shown
 from worker.ground_truth import DUPLICATE, OTHER_DATA, REASONS, SKIPPED, UNREADABLE, UNSEEN
 from worker.outcomes import truths
@@ -226,6 +227,64 @@ def test_a_label_is_blind_only_if_none_of_its_annotators_saw_a_prediction() -> N
     annotations = annotation("a", shown=shown), annotation("a", by=2, minute=1)
     (example,) = ground_truth.examples([task(1, *annotations)], SINGLE).examples
     assert example.shown == Shown("p1", {"kind": ("a",)}, 0.7)
+
+
+def people(*labels: str) -> list[Annotation]:
+    """Each label is another person's: 1, 2, 3..."""
+    return [annotation(label, by=n) for n, label in enumerate(labels, start=1)]
+
+
+def test_a_split_vote_is_kept_as_how_likely_each_label_is() -> None:
+    (example,) = ground_truth.examples([task(1, *people("a", "b", "a"))], SINGLE).examples
+    assert example.soft == {"kind": {"a": pytest.approx(2 / 3), "b": pytest.approx(1 / 3)}}
+    for agreed in ([annotation("a")], people("a", "a", "a")):
+        (example,) = ground_truth.examples([task(1, *agreed)], SINGLE).examples
+        assert example.soft == {}
+
+
+def test_a_split_vote_on_several_labels_says_of_each_how_likely_it_applies() -> None:
+    cast = annotation("a", "b"), annotation("a", by=2), annotation("a", "c", by=3)
+    (example,) = ground_truth.examples([task(1, *cast)], MULTIPLE).examples
+    assert example.soft == {"kind": {"a": 1.0, "b": pytest.approx(1 / 3), "c": pytest.approx(1 / 3)}}
+
+
+def test_a_flagged_annotation_leaves_nothing_soft() -> None:
+    flagged = annotation("c", by=3, ground_truth=True)
+    (example,) = ground_truth.examples([task(1, *people("a", "b"), flagged)], SINGLE).examples
+    assert (example.truth, example.soft, example.unanimous) == ({"kind": ("c",)}, {}, True)
+
+
+def test_each_persons_votes_are_kept_by_question() -> None:
+    found = ground_truth.examples([task(1, *people("a", "b")), task(2, annotation("c", by=None))], SINGLE)
+    (poll,) = found.polls
+    assert (poll.key, poll.about) == ("kind", None)
+    assert set(poll.votes) == {Vote("1", "1", "a"), Vote("1", "2", "b"), Vote("2", "", "c")}
+    assert [poll.key for poll in ground_truth.examples([], MULTIPLE).polls] == ["kind: a", "kind: b", "kind: c"]
+
+
+def test_what_stays_undecided_is_no_example_but_kept_to_be_looked_at() -> None:
+    found = ground_truth.examples([task(1, *people("a", "b")), task(2, annotation("a", was_cancelled=True))], SINGLE)
+    assert found.examples == ()
+    assert [(each.id, each.truth, each.data) for each in found.undecided] == [("1", {}, {"text": "text 1"})]
+
+
+def unreliable_fourth() -> list[AnnotatedTask]:
+    """60 tasks, three good people on each and a fourth who says a, b, c in turn; task 100 is between one of them and
+    him."""
+    sure = [task(n, *people(*3 * ["abc"[n // 3 % 3]], "abc"[n % 3])) for n in range(1, 61)]
+    return [*sure, task(100, annotation("a", by=1), annotation("b", by=4))]
+
+
+def test_who_answers_at_random_splits_no_vote_and_decides_no_tie() -> None:
+    found = ground_truth.examples(unreliable_fourth(), SINGLE)
+    assert found.polls[0].consensus.at_random == {"4"}
+    assert all(example.unanimous and not example.soft for example in found.examples)
+    assert {example.id: example.truth for example in found.examples}["100"] == {"kind": ("a",)}
+
+
+def test_by_majority_a_tie_with_who_answers_at_random_stays_a_tie() -> None:
+    found = ground_truth.examples(unreliable_fourth(), SINGLE, method="majority")
+    assert found.contested == ("100",)
 
 
 made = st.builds(

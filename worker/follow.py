@@ -46,7 +46,7 @@ def follow(service: Service, client: LabelStudioClient, to: Target, *, whole: bo
 def news(service: Service, store: AnnotationStore, to: Target) -> News:
     """Of what was pulled so far. Under another labeling configuration than the last run's everything is new."""
     key, schema = to.record.key, to.current.schema
-    examples = ground_truth.examples(store.tasks(key), schema).examples
+    examples = ground_truth.examples(store.tasks(key), schema, method=service.settings.consensus).examples
     latest = service.runs.latest(key)
     learned_for = service.store.version(key, latest.active) if latest else None
     known = store.labels_at_last_run(key) if learned_for and learned_for.config_hash == schema.config_hash else 0
@@ -62,8 +62,8 @@ def count(examples: Sequence[Example], known: int) -> News:
 
 
 def _is_error(example: Example) -> bool:
-    """A blind label says nothing of the prompt before a run has asked it."""
-    if example.shown is None:
+    """A blind label says nothing of the prompt before a run has asked it, nor does one on which people differ."""
+    if example.shown is None or not example.unanimous:
         return False
     shown = example.shown.values
     return any(set(shown[control]) != set(true) for control, true in example.truth.items() if control in shown)

@@ -149,7 +149,8 @@ class _Learning:
     def _truth(self, to: Target) -> ground_truth.GroundTruth:
         store = AnnotationStore(self._service.redis)
         pull(self._client, store, to.project_id, self._project, to.current.schema, whole=True)
-        return ground_truth.examples(store.tasks(self._project), to.current.schema)
+        tasks = store.tasks(self._project)
+        return ground_truth.examples(tasks, to.current.schema, method=self._settings.consensus)
 
     def _retreated(self, to: Target, examples: Sequence[Example], evaluator: Evaluator) -> bool:
         """False where the active version holds its own, or is none that a run published."""

@@ -25,7 +25,7 @@ from worker.outcomes import Graded, Outcome
 from worker.prequential import Waiting, proven
 from worker.propose import Candidate, DemonstrationSet
 from worker.race import Entry, in_order
-from worker.reflect import Seen, named
+from worker.reflect import Seen, is_error, named
 from worker.techniques import Technique
 
 Kind = Literal["cross-fitted", "holdout"]
@@ -199,14 +199,14 @@ class _Run:
         if self._tools.ask is None or len(self._problem.examples) < _TEACHER_FROM:
             return []
         train = self._pool(examples)
-        errors = [i for i, example in enumerate(train) if not active[example.id].right]
+        errors = [i for i, example in enumerate(train) if is_error(example, active[example.id])]
         enough = errors[_MOST_SHOWN - 1] + 1 if len(errors) >= _MOST_SHOWN else len(train)
         return train[: min(enough, max(_LEAST_READ, len(train) // 2))]
 
     def _material(self, plan: search.Plan, active: Mapping[str, Graded], read: Sequence[Example]) -> search.Material:
         problem = self._problem
         pool = self._pool(self._open)
-        errors = [example for example in pool if example.id in active and not active[example.id].right]
+        errors = [example for example in pool if example.id in active and is_error(example, active[example.id])]
         rng = random.Random(problem.seed)  # noqa: S311
         drawn = propose.demonstration_sets(problem.schema, pool, errors, plan.sets, rng)
         own = propose.instructions(problem.schema, problem.active, problem.styles)
@@ -223,9 +223,9 @@ class _Run:
 
     def _seen(self, read: Sequence[Example], active: Mapping[str, Graded]) -> list[Seen]:
         """Twelve errors of what the teacher reads, and as many that are right."""
+        wrong = [example for example in read if is_error(example, active[example.id])]
         seen = []
-        for right in (False, True):
-            alike = [example for example in read if active[example.id].right is right]
+        for alike in (wrong, [example for example in read if active[example.id].right]):
             seen += [
                 Seen(example, text, active[example.id])
                 for example in alike[:_MOST_SHOWN]

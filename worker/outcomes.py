@@ -29,7 +29,8 @@ Label = Callable[[Prompt, Sequence[Example]], list[Outcome]]
 @dataclass(frozen=True, slots=True)
 class Graded:
     """`margin` in nats: the least over all questions of log p(true label) - log p(likeliest other), calibrated; above 0
-    exactly when `right`. `score` is the calibrated probability that the prediction is right."""
+    exactly when `right`, but where people differed: there it is the mean over the labels that may be true, each by how
+    likely it is (`Example.soft`). `score` is the calibrated probability that the prediction is right."""
 
     right: bool
     margin: float
@@ -47,11 +48,11 @@ def grade(schema: LabelingSchema, prompt: Prompt, example: Example, outcome: Out
         return FAILED
     predictions = predict(prompt, schema, example.data, outcome.answers)
     margins = [
-        _margin(
+        _expected_margin(
             prompt.calibration.apply(
                 cascade.key(question.key, outcome.answers), outcome.answers.distributions[question.key]
             ),
-            gold,
+            _chances(question, gold, example),
         )
         for question, gold in truths(schema, example)
     ]
@@ -81,6 +82,21 @@ def truths(schema: LabelingSchema, example: Example) -> Sequence[tuple[Question,
 def _agrees(predictions: Sequence[ControlPrediction], truth: Mapping[str, tuple[str, ...]]) -> bool:
     """All controls that have a truth, each with the very same values in any order."""
     return all(set(each.values) == set(truth[each.control]) for each in predictions if each.control in truth)
+
+
+def _chances(question: Question, gold: str, example: Example) -> Mapping[str, float]:
+    """How likely each of the question's labels is the true one."""
+    soft = example.soft.get(question.control)
+    if not soft:
+        return {gold: 1.0}
+    if question.about is None:
+        return soft
+    yes = soft.get(question.about.value, 0.0)
+    return {"yes": yes, "no": 1 - yes}
+
+
+def _expected_margin(distribution: Distribution, chances: Mapping[str, float]) -> float:
+    return sum(chance * _margin(distribution, label) for label, chance in chances.items() if chance)
 
 
 def _margin(distribution: Distribution, gold: str) -> float:

@@ -85,7 +85,7 @@ def lessons(
     head = _head(schema, prompt, views.guideline)
     if not views.texts:
         seen = [_without_data(schema, each) for each in seen]
-    wrong = [each for each in seen if not each.graded.right]
+    wrong = [each for each in seen if is_error(each.example, each.graded)]
     right = [each for each in seen if each.graded.right]
     for (truth, said), errors in _cells(wrong):
         correct = views.correct([each for each in right if each.truth in (truth, said)], _MOST_CORRECT, rng)
@@ -111,6 +111,11 @@ def _counted(seen: Sequence[Seen]) -> str:
     cells = Counter((each.truth, each.said) for each in seen)
     lines = (templates.COUNT_LINE.format(count=n, truth=truth, said=said) for (truth, said), n in cells.most_common())
     return "\n".join(lines)
+
+
+def is_error(example: Example, graded: Graded) -> bool:
+    """Where people differ themselves, the guideline is at fault, not the prompt."""
+    return example.unanimous and not graded.right
 
 
 def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> list[Candidate]:

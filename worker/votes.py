@@ -1,12 +1,14 @@
 """Several annotators' answers to one control become one verdict."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from backend.labeling.answers import Question
 from backend.labeling.controls import Control
+from backend.labeling.controls.choices import NO, YES
 from worker.annotations import Annotation
+from worker.consensus import Consensus, Vote, consensus
 
 CONTESTED = "annotators disagree evenly"
 UNKNOWN_LABEL = "its label is not in the configuration any more"
@@ -14,15 +16,21 @@ SEVERAL_LABELS = "several labels where one was asked for"
 NO_ANSWER = "no answer to what was asked"
 
 Values = tuple[str, ...]
+Agreed = Mapping[str, Consensus]  # by Question.key
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`values` None: undecided. `dropped` is why answers were not counted, or why those counted decide nothing."""
+    """`values` None: undecided. `dropped` is why answers were not counted, or why those counted decide nothing.
+
+    `soft` is how likely each label is where people differ: of a single choice they sum to 1, of a multiple one each is
+    the probability that it applies. Empty where all say the same, and where nothing is decided.
+    """
 
     values: Values | None
     unanimous: bool = True
     dropped: frozenset[str] = frozenset()
+    soft: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +63,69 @@ class Ballot:
         return asked or named or (self.alone and not annotation.result)
 
 
-def verdict(ballot: Ballot, annotations: Sequence[Annotation]) -> Verdict:
-    """Single choice: the most frequent value. Multiple choice: each label that most have. A tie decides nothing."""
-    answers = [ballot.read(annotation) for annotation in annotations]
-    dropped = frozenset(answer for answer in answers if isinstance(answer, str))
-    votes = [answer for answer in answers if not isinstance(answer, str)]
-    if not votes:
-        return Verdict(None, dropped=dropped)
-    winner = _per_label(votes, ballot.labels) if ballot.control.multiple else _most_frequent(votes)
-    if winner is None:
-        return Verdict(None, dropped=dropped | {CONTESTED})
-    return Verdict(winner, unanimous=len(set(votes)) == 1, dropped=dropped)
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Of one item's annotations to one control: whose and which, and why others were not counted."""
+
+    cast: tuple[tuple[str, Values], ...]
+    dropped: frozenset[str]
+
+    def votes(self, item: str, question: Question) -> list[Vote]:
+        return [Vote(item, name, _says(question, values)) for name, values in self.cast]
 
 
-def _most_frequent(votes: Sequence[Values]) -> Values | None:
-    ranked = Counter(votes).most_common(2)
-    return ranked[0][0] if len(ranked) == 1 or ranked[0][1] > ranked[1][1] else None
+def answers(ballot: Ballot, annotations: Sequence[Annotation]) -> Answers:
+    read = [(_name(annotation), ballot.read(annotation)) for annotation in annotations]
+    return Answers(
+        cast=tuple((name, found) for name, found in read if not isinstance(found, str)),
+        dropped=frozenset(found for _, found in read if isinstance(found, str)),
+    )
 
 
-def _per_label(votes: Sequence[Values], labels: Values) -> Values | None:
-    counts = Counter(label for values in votes for label in values)
-    if any(2 * counts[label] == len(votes) for label in labels):
-        return None
-    return tuple(label for label in labels if 2 * counts[label] > len(votes))
+def verdict(ballot: Ballot, item: str, answers: Answers, questions: Sequence[Question], agreed: Agreed) -> Verdict:
+    """Single choice: the label that people's consensus is. Multiple choice: each label that it says yes to. One tie
+    decides nothing. `agreed` is the consensus on each question of many items; where it has none, the item's own
+    votes alone count."""
+    if not answers.cast:
+        return Verdict(None, dropped=answers.dropped)
+    votes = {question.key: answers.votes(item, question) for question in questions}
+    found = {key: agreed.get(key) or consensus(cast, (), method="majority") for key, cast in votes.items()}
+    decided = {key: each.decided.get(item) for key, each in found.items()}
+    if None in decided.values():
+        return Verdict(None, dropped=answers.dropped | {CONTESTED})
+    split = any(each.split(votes[key]) for key, each in found.items())
+    return Verdict(
+        values=_values(ballot, questions, decided),
+        unanimous=not split,
+        dropped=answers.dropped,
+        soft=_soft(questions, {key: each.posterior[item] for key, each in found.items()}) if split else {},
+    )
+
+
+def _says(question: Question, values: Values) -> str:
+    """An answer to the control as one to the question."""
+    if question.about is None:
+        return values[0]
+    return YES.value if question.about.value in values else NO.value
+
+
+def _name(annotation: Annotation) -> str:
+    return "" if annotation.completed_by is None else str(annotation.completed_by)
+
+
+def _values(ballot: Ballot, questions: Sequence[Question], decided: Mapping[str, str | None]) -> Values:
+    if not ballot.control.multiple:
+        return tuple(label for label in decided.values() if label)
+    return tuple(each.about.value for each in questions if each.about and decided[each.key] == YES.value)
+
+
+def _soft(questions: Sequence[Question], posteriors: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Of a single choice's one question its labels, else of each label its yes."""
+    found: dict[str, float] = {}
+    for question in questions:
+        posterior = posteriors[question.key]
+        found |= {question.about.value: posterior.get(YES.value, 0.0)} if question.about else posterior
+    return found
 
 
 def first_answered(annotations: Collection[Annotation], controls: Sequence[Control]) -> Mapping[str, datetime]:

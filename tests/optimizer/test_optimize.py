@@ -205,6 +205,19 @@ def test_the_teacher_sees_train_alone_and_nothing_of_what_decides(count: int, as
     assert seen.isdisjoint(tried)
 
 
+def test_what_people_split_on_never_reaches_the_teacher_as_an_error() -> None:
+    items = tuple(replace(item, unanimous=i % 2 == 0) for i, item in enumerate(examples(count=120)))
+    requests: list[str] = []
+    run(
+        World(items, level(0.5)),
+        lambda request: requests.append(request) or teach(request),  # type: ignore[func-returns-value]
+        **NARROW,
+    )
+    told = {item.id for item in items if any(f'"{item.data["text"]}" (annotators' in each for each in requests)}
+    assert told
+    assert all(item.unanimous for item in items if item.id in told)
+
+
 def test_a_teacher_that_may_see_no_texts_sees_none() -> None:
     items = tuple(replace(item, data={"text": f"ZQX{i} unheard"}) for i, item in enumerate(examples(count=90)))
     requests: list[str] = []

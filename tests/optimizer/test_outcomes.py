@@ -23,15 +23,17 @@ def graded(
     *,
     calibration: Calibration | None = None,
     options: Sequence[str] = (),
+    soft: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Graded:
-    """`chances` by question, in the order of its labels."""
+    """`chances` by question, in the order of its labels; `soft` is what people think where they differ."""
     data = {"text": "t", "options": list(options)}
     asked = {question.key: question for control in schema.controls for question in control.questions(data)}
     found = {
         key: Distribution(tuple(label.value for label in asked[key].labels), tuple(ps)) for key, ps in chances.items()
     }
     prompt = replace(ACTIVE, calibration=calibration or Calibration())
-    return grade(schema, prompt, Example("1", data, truth, DAY), Outcome(TaskAnswers(found)))
+    example = Example("1", data, truth, DAY, unanimous=soft is None, soft=soft or {})
+    return grade(schema, prompt, example, Outcome(TaskAnswers(found)))
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,22 @@ def test_the_margin_is_the_truth_against_its_best_rival_in_nats(
 def test_a_margin_is_above_0_exactly_when_right(weights: list[float], truth: str) -> None:
     found = graded(FOUR, {"side": [weight / sum(weights) for weight in weights]}, {"side": (truth,)})
     assert (found.margin > 0) == found.right
+
+
+def test_where_people_differ_the_margin_is_the_mean_over_what_they_think() -> None:
+    # north against the best other: log(.4 / .3); south: log(.2 / .4). Two of three say south.
+    soft = {"side": {"south": 2 / 3, "north": 1 / 3}}
+    found = graded(FOUR, {"side": (0.4, 0.3, 0.2, 0.1)}, {"side": ("south",)}, soft=soft)
+    assert found.margin == pytest.approx(math.log(1 / 2) * 2 / 3 + math.log(4 / 3) / 3)
+    assert not found.right
+
+
+def test_where_people_differ_on_one_of_several_labels_that_one_is_softened() -> None:
+    chances = {"topics: price": (0.9, 0.1), "topics: screen": (0.8, 0.2), "topics: sound": (0.1, 0.9)}
+    soft = {"topics": {"price": 1.0, "screen": 0.75, "sound": 0.0}}
+    found = graded(SEVERAL, chances, {"topics": ("price", "screen")}, soft=soft)
+    # screen: three of four say yes: (.75 - .25) log 4; the others are log 9.
+    assert (found.right, found.margin) == (True, pytest.approx(math.log(4) / 2))
 
 
 def test_the_calibration_counts() -> None:

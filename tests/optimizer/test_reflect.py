@@ -93,6 +93,13 @@ def test_braces_in_a_text_or_guideline_are_just_braces() -> None:
     assert "{truth} {0} {" in asked(found=found, guideline="{errors}")[0].request
 
 
+def test_what_people_split_on_is_no_error() -> None:
+    split = [replace(each, example=replace(each.example, unanimous=False)) for each in SEEN[:4]]
+    lesson, *_ = asked(found=[*split, *SEEN[4:]])
+    assert lesson.origin == 'rules for "east" taken for "north"'
+    assert not any(f'"{each.text}"' in lesson.request for each in split)
+
+
 def test_nothing_wrong_asks_for_rewrites_alone() -> None:
     assert len(asked(found=[each for each in SEEN if each.graded.right])) == len(templates.REWRITE_STYLES)
 
