@@ -154,6 +154,7 @@ def _report() -> Document:
         "project": text, "title": text, "made_at": text, "labels": {"type": "integer"}, "active": text, "words": words,
         "versions": objects, "curve": objects, "acceptance": whole, "spend": whole, "splits": objects,
         "left_out": {"type": "object", "additionalProperties": {"type": "integer"}}, "contested": words,
+        "people": whole,
         "last_run": {"type": ["object", "null"]}, "activations": objects,
     }  # fmt: skip
     about = "What `whetstone report --json` prints: accuracy with its interval by version and by number of labels."

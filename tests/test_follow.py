@@ -7,6 +7,6 @@ from worker.follow import count
 WRONG = Example("1", {}, {"kind": ("a",)}, at(0), Shown("p1", {"kind": ("b",)}))
 
 
-def test_a_label_that_differs_from_what_was_shown_is_an_error_unless_people_differ_themselves() -> None:
+def test_a_label_that_differs_from_what_was_shown_is_an_error_unless_people_split_themselves() -> None:
     assert count([WRONG, WRONG], known=1).errors == 1
-    assert count([replace(WRONG, unanimous=False)], known=0).errors == 0
+    assert count([replace(WRONG, disputed=True)], known=0).errors == 0

@@ -236,10 +236,15 @@ def people(*labels: str) -> list[Annotation]:
 
 def test_a_split_vote_is_kept_as_how_likely_each_label_is() -> None:
     (example,) = ground_truth.examples([task(1, *people("a", "b", "a"))], SINGLE).examples
-    assert example.soft == {"kind": {"a": pytest.approx(2 / 3), "b": pytest.approx(1 / 3)}}
+    assert (example.disputed, example.soft) == (True, {"kind": {"a": pytest.approx(2 / 3), "b": pytest.approx(1 / 3)}})
     for agreed in ([annotation("a")], people("a", "a", "a")):
         (example,) = ground_truth.examples([task(1, *agreed)], SINGLE).examples
-        assert example.soft == {}
+        assert (example.disputed, example.soft) == (False, {})
+
+
+def test_one_of_four_who_dissents_splits_nobody() -> None:
+    (example,) = ground_truth.examples([task(1, *people("a", "b", "a", "a"))], SINGLE).examples
+    assert (example.disputed, example.unanimous, example.soft) == (False, False, {"kind": {"a": 0.75, "b": 0.25}})
 
 
 def test_a_split_vote_on_several_labels_says_of_each_how_likely_it_applies() -> None:

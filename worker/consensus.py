@@ -21,6 +21,7 @@ LEAST_ANNOTATORS, LEAST_ITEMS = 3, 50
 _LEAST_EACH = 10  # items shared with others for an annotator to count among the three
 # What it needs to decide a tie, and to overrule a plurality of the votes.
 _DECIDES_A_TIE, _OVERRULES = 0.8, 2 / 3
+_MOST = 0.75
 # An annotator is said to answer at random when kappa against the others is below this, as far as it can be told.
 _CHANCE, _LEAST_TO_ACCUSE = 0.2, 20
 
@@ -73,11 +74,18 @@ class Consensus:
     judgements: tuple[Judgement, ...] = ()
     at_random: frozenset[str] = frozenset()
 
-    def split(self, votes: Iterable[Vote]) -> bool:
-        """Whether people differ, those who answer at random aside, on one item's votes."""
-        cast = list(votes)
-        heard = {vote.label for vote in cast if vote.annotator not in self.at_random}
-        return len(heard or {vote.label for vote in cast}) > 1
+    def heard(self, votes: Sequence[Vote]) -> list[str]:
+        """What people say of one item, those who answer at random aside where there are others."""
+        reliable = [vote.label for vote in votes if vote.annotator not in self.at_random]
+        return reliable or [vote.label for vote in votes]
+
+    def differ(self, votes: Sequence[Vote]) -> bool:
+        return len(set(self.heard(votes))) > 1
+
+    def disputed(self, votes: Sequence[Vote]) -> bool:
+        """Fewer than three in four say the same: one of many who dissents splits nobody."""
+        heard = self.heard(votes)
+        return max(Counter(heard).values(), default=0) < _MOST * len(heard)
 
 
 def consensus(

@@ -26,7 +26,8 @@ class Example:
     to the values that annotators decided on, none of them for "no label applies".
 
     `annotated_at` is when the truth was last decided, in UTC. `shown` is None where no prediction was shown: the label
-    is blind. `unanimous` is False where several annotators disagreed, those who answer at random aside.
+    is blind. `unanimous` is False where several annotators disagreed, those who answer at random aside; `disputed`
+    where fewer than three in four of them said the same.
 
     `soft` is how likely each label is true where they disagreed, by control: of a single choice summing to 1, of a
     multiple one the probability that each label applies. Controls on which all agree are not in it.
@@ -38,6 +39,7 @@ class Example:
     annotated_at: datetime
     shown: Shown | None = None
     unanimous: bool = True
+    disputed: bool = False
     soft: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property

@@ -62,8 +62,8 @@ def count(examples: Sequence[Example], known: int) -> News:
 
 
 def _is_error(example: Example) -> bool:
-    """A blind label says nothing of the prompt before a run has asked it, nor does one on which people differ."""
-    if example.shown is None or not example.unanimous:
+    """A blind label says nothing of the prompt before a run has asked it, nor does one on which people split."""
+    if example.shown is None or example.disputed:
         return False
     shown = example.shown.values
     return any(set(shown[control]) != set(true) for control, true in example.truth.items() if control in shown)

@@ -90,6 +90,7 @@ class _Group:
             annotated_at=max(each.updated_at for each in self.counted),
             shown=_shown(self.counted, schema),
             unanimous=all(each.unanimous for each in decided.values()),
+            disputed=any(each.disputed for each in decided.values()),
             soft={name: each.soft for name, each in decided.items() if each.soft},
         )
 

@@ -114,8 +114,8 @@ def _counted(seen: Sequence[Seen]) -> str:
 
 
 def is_error(example: Example, graded: Graded) -> bool:
-    """Where people differ themselves, the guideline is at fault, not the prompt."""
-    return example.unanimous and not graded.right
+    """Where people split themselves, the guideline is at fault, not the prompt."""
+    return not example.disputed and not graded.right
 
 
 def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> list[Candidate]:

@@ -15,8 +15,10 @@ from backend.runs import RunRecord
 from backend.versions import Activation
 from worker import metrics, report_summary
 from worker.examples import Example, Split
+from worker.polls import Poll
 from worker.report_document import AcceptanceJson, PointJson, Report, RunJson, ShareJson, SplitJson, VersionJson
 from worker.report_figures import share
+from worker.report_people import Crowd, people
 from worker.report_spend import total
 from worker.report_versions import Comparison
 from worker.report_versions import Judged as Judged
@@ -24,8 +26,8 @@ from worker.report_versions import Judged as Judged
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """`project` is its key, `title` how people call it. `runs` and `activations` may come in any order; `left_out` and
-    `contested` are ground truth's."""
+    """`project` is its key, `title` how people call it. `runs` and `activations` may come in any order; `left_out`,
+    `contested`, `polls` and `undecided` are ground truth's."""
 
     project: str
     title: str
@@ -38,6 +40,8 @@ class Material:
     activations: Sequence[Activation] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     contested: Sequence[str] = ()
+    polls: Sequence[Poll] = ()
+    undecided: Sequence[Example] = field(default=(), repr=False)
 
 
 def build(material: Material) -> Report:
@@ -61,11 +65,18 @@ def build(material: Material) -> Report:
         "splits": [_split(material.examples, split) for split in get_args(Split)],
         "left_out": dict(material.left_out),
         "contested": list(material.contested),
+        "people": people(_crowd(material, comparison), material.active),
         "last_run": _run(runs[0]) if runs else None,
         "activations": [{"version": a.version, "by": a.by, "at": a.at.isoformat()} for a in activations],
     }
     found["words"] = report_summary.words(found)
     return found
+
+
+def _crowd(material: Material, comparison: Comparison) -> Crowd:
+    everything = (*material.examples, *material.undecided)
+    unseen = frozenset(each.id for each in everything if comparison.is_unseen(material.active.version, each))
+    return Crowd(material.polls, everything, unseen)
 
 
 def _curve(material: Material, runs: Sequence[RunRecord], active: VersionJson) -> list[PointJson]:

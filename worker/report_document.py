@@ -7,26 +7,9 @@ nothing decides is null, and its interval is [0, 1].
 from typing import Literal, TypedDict
 
 from worker.examples import Split
-
-
-class ShareJson(TypedDict):
-    """`right` of `n`, with Wilson's 90 % interval."""
-
-    right: int
-    n: int
-    value: float | None
-    low: float
-    high: float
-    words: str
-
-
-class AverageJson(TypedDict):
-    """With a 90 % interval from a Bayesian bootstrap."""
-
-    value: float | None
-    low: float
-    high: float
-    words: str
+from worker.report_people_document import PeopleJson
+from worker.report_shares import AverageJson as AverageJson
+from worker.report_shares import ShareJson as ShareJson
 
 
 class LabelJson(TypedDict):
@@ -205,5 +188,6 @@ class Report(TypedDict):
     splits: list[SplitJson]
     left_out: dict[str, int]
     contested: list[str]
+    people: PeopleJson
     last_run: RunJson | None
     activations: list[ActivationJson]

@@ -1,29 +1,14 @@
 """The report as headings, paragraphs and tables of plain text, which a terminal, Markdown and a page each lay out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from worker import wording
 from worker.report_document import ControlJson, FiguresJson, Report, ShareJson, VersionJson
+from worker.report_layout import MOST_IDS, Section, Table, named_ids
+from worker.report_people_sections import people
 
-_MOST_IDS = 12
 _MOST_CELLS = 30
 _NOTHING = "(none)"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The paragraphs stand before the table."""
-
-    title: str
-    paragraphs: tuple[str, ...] = ()
-    table: Table | None = None
 
 
 def sections(report: Report) -> list[Section]:
@@ -39,6 +24,7 @@ def sections(report: Report) -> list[Section]:
         _calibration(figures, basis),
         _acceptance(report),
         _splits(report),
+        *people(report["people"]),
         _spend(report),
         _activations(report),
     ]
@@ -56,7 +42,7 @@ def _verdict(report: Report) -> Section:
         return Section("The last run")
     stopped = () if run["words"] else (f"The run is {run['state']}.",)
     both = (("Tasks it mends", run["fixes"]), ("Tasks it spoils", run["breaks"]))
-    tasks = [f"{title}: {_ids(ids)}." for title, ids in both if ids]
+    tasks = [f"{title}: {named_ids(ids)}." for title, ids in both if ids]
     return Section(f"The last run, {_day(run['started_at'])}", (*run["words"], *stopped, *tasks))
 
 
@@ -104,10 +90,10 @@ def _confusion(control: ControlJson) -> Section:
     """Mistakes first."""
     cells = sorted(control["confusion"], key=lambda cell: cell["true"] == cell["predicted"])
     rows = tuple(
-        (_named(cell["true"]), _named(cell["predicted"]), str(len(cell["tasks"])), _ids(cell["tasks"]))
+        (_named(cell["true"]), _named(cell["predicted"]), str(len(cell["tasks"])), named_ids(cell["tasks"]))
         for cell in cells[:_MOST_CELLS]
     )
-    failed = [f"No usable answer: {_ids(control['failed'])}."] if control["failed"] else []
+    failed = [f"No usable answer: {named_ids(control['failed'])}."] if control["failed"] else []
     left = [f"{len(cells) - _MOST_CELLS} rarer pairs are in the JSON document."] if len(cells) > _MOST_CELLS else []
     columns = ("people say", "predicted", "tasks", "their ids")
     return Section(f"Confusion of {control['control']}", (*failed, *left), Table(columns, rows))
@@ -161,7 +147,7 @@ def _splits(report: Report) -> Section:
         (each["split"], str(each["labels"]), str(each["blind"]), str(each["prefilled"]), str(each["divided"]))
         for each in report["splits"]
     )
-    contested = (f"People split evenly on: {_ids(report['contested'])}.",) if report["contested"] else ()
+    contested = (f"People split evenly on: {named_ids(report['contested'])}.",) if report["contested"] else ()
     columns = ("split", "labels", "blind", "prefilled", "decided by majority")
     return Section("Where the labels are", contested, Table(columns, rows if report["labels"] else ()))
 
@@ -172,7 +158,7 @@ def _spend(report: Report) -> Section:
 
 def _activations(report: Report) -> Section:
     rows = tuple((each["at"][:19].replace("T", " "), each["version"], each["by"]) for each in report["activations"])
-    return Section("Who made which prompt active", (), Table(("when (UTC)", "version", "by"), rows[:_MOST_IDS]))
+    return Section("Who made which prompt active", (), Table(("when (UTC)", "version", "by"), rows[:MOST_IDS]))
 
 
 def _share(found: ShareJson) -> str:
@@ -181,11 +167,6 @@ def _share(found: ShareJson) -> str:
         return "-"
     interval = wording.between(found["low"], found["high"])
     return f"{found['right']}/{found['n']} {wording.percent(found['value'])} ({interval})"
-
-
-def _ids(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
-    return f"{', '.join(ids[:_MOST_IDS])}{more}"
 
 
 def _day(at: str) -> str:

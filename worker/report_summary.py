@@ -19,6 +19,8 @@ def _judged(report: Report, active: VersionJson) -> Iterator[str]:
     yield _swayed(figures)
     yield report["acceptance"]["words"]
     yield figures["calibration"]["words"]
+    if report["people"]["shared"]:
+        yield from report["people"]["words"]
     yield "A range in brackets holds the true value in about nine of ten cases."
 
 

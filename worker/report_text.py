@@ -10,7 +10,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from worker.report_document import Report
-from worker.report_sections import Section, Table, sections
+from worker.report_layout import Section, Table
+from worker.report_sections import sections
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 # What Markdown or the HTML in it would read as more than text.

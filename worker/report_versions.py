@@ -33,7 +33,7 @@ class Comparison:
 
     def of(self, judged: Judged, active: Judged) -> VersionJson:
         version = judged.version
-        unseen = [example for example in self.examples if self._is_unseen(version, example)]
+        unseen = [example for example in self.examples if self.is_unseen(version, example)]
         on_unseen = figures(self.schema, unseen, judged.graded)
         on_all = figures(self.schema, self.examples, judged.graded)
         is_active = version.name == active.version.name
@@ -50,7 +50,7 @@ class Comparison:
             "words": _words(version.name, on_unseen["accuracy"], on_all["accuracy"]),
         }
 
-    def _is_unseen(self, version: PromptVersion, example: Example) -> bool:
+    def is_unseen(self, version: PromptVersion, example: Example) -> bool:
         """Labels decided after the version was made; for one that a holdout decided on, the holdout too; and for a
         prompt from the labeling configuration alone, all."""
         if version.origin == "seed" and not version.prompt.demonstrations and not version.prompt.calibration.fitted_on:
@@ -68,8 +68,8 @@ class Comparison:
             for each in self.examples
             if each.id in judged.graded
             and each.id in active.graded
-            and self._is_unseen(judged.version, each)
-            and self._is_unseen(active.version, each)
+            and self.is_unseen(judged.version, each)
+            and self.is_unseen(active.version, each)
         ]
         found: PairedJson = {
             "labels": len(both),

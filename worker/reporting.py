@@ -1,21 +1,26 @@
 """The report of a project as it is now, evaluated and kept for whoever asks."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 
 from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import PromptVersion
+from backend.labeling.schema import LabelingSchema
 from backend.pushing import Target
 from backend.runs import RunRecord
 from backend.service import Service
 from worker import report
-from worker.evaluate import fair, graded
+from worker.evaluate import Label, fair, graded
 from worker.evaluator import Evaluator
+from worker.examples import Example
 from worker.ground_truth import GroundTruth
 
 _log = structlog.get_logger(__name__)
 _MOST_VERSIONS = 4
+_MOST_UNDECIDED = 200
 
 
 def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator, ended: RunRecord) -> None:
@@ -36,6 +41,7 @@ def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator,
             )
     if not judged or judged[0].version != versions[0]:
         return
+    judged[0] = _also_on(truth.undecided, judged[0], schema, label)
     material = report.Material(
         project=project,
         title=f"project {to.project_id}",
@@ -48,8 +54,22 @@ def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator,
         activations=service.store.activations(project),
         left_out=truth.left_out,
         contested=truth.contested,
+        polls=truth.polls,
+        undecided=truth.undecided,
     )
     service.runs.save_report(project, dict(report.build(material)))
+
+
+def _also_on(
+    undecided: Sequence[Example], judged: report.Judged, schema: LabelingSchema, label: Label
+) -> report.Judged:
+    """What the active version says of tasks that people leave undecided: without those, people and the LLM would be
+    compared where people agree. Left out where nobody pays for it."""
+    try:
+        more = graded(schema, judged.version.prompt, undecided[-_MOST_UNDECIDED:], label)
+    except BudgetError:
+        return judged
+    return replace(judged, graded={**judged.graded, **more})
 
 
 def _versions(service: Service, to: Target) -> list[PromptVersion]:

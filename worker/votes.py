@@ -29,6 +29,7 @@ class Verdict:
 
     values: Values | None
     unanimous: bool = True
+    disputed: bool = False
     dropped: frozenset[str] = frozenset()
     soft: Mapping[str, float] = field(default_factory=dict)
 
@@ -93,12 +94,13 @@ def verdict(ballot: Ballot, item: str, answers: Answers, questions: Sequence[Que
     decided = {key: each.decided.get(item) for key, each in found.items()}
     if None in decided.values():
         return Verdict(None, dropped=answers.dropped | {CONTESTED})
-    split = any(each.split(votes[key]) for key, each in found.items())
+    differ = any(each.differ(votes[key]) for key, each in found.items())
     return Verdict(
         values=_values(ballot, questions, decided),
-        unanimous=not split,
+        unanimous=not differ,
+        disputed=any(each.disputed(votes[key]) for key, each in found.items()),
         dropped=answers.dropped,
-        soft=_soft(questions, {key: each.posterior[item] for key, each in found.items()}) if split else {},
+        soft=_soft(questions, {key: each.posterior[item] for key, each in found.items()}) if differ else {},
     )
 
 

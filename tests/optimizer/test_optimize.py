@@ -206,7 +206,7 @@ def test_the_teacher_sees_train_alone_and_nothing_of_what_decides(count: int, as
 
 
 def test_what_people_split_on_never_reaches_the_teacher_as_an_error() -> None:
-    items = tuple(replace(item, unanimous=i % 2 == 0) for i, item in enumerate(examples(count=120)))
+    items = tuple(replace(item, disputed=i % 2 == 1) for i, item in enumerate(examples(count=120)))
     requests: list[str] = []
     run(
         World(items, level(0.5)),
@@ -215,7 +215,7 @@ def test_what_people_split_on_never_reaches_the_teacher_as_an_error() -> None:
     )
     told = {item.id for item in items if any(f'"{item.data["text"]}" (annotators' in each for each in requests)}
     assert told
-    assert all(item.unanimous for item in items if item.id in told)
+    assert not any(item.disputed for item in items if item.id in told)
 
 
 def test_a_teacher_that_may_see_no_texts_sees_none() -> None:

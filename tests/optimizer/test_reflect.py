@@ -94,7 +94,7 @@ def test_braces_in_a_text_or_guideline_are_just_braces() -> None:
 
 
 def test_what_people_split_on_is_no_error() -> None:
-    split = [replace(each, example=replace(each.example, unanimous=False)) for each in SEEN[:4]]
+    split = [replace(each, example=replace(each.example, disputed=True)) for each in SEEN[:4]]
     lesson, *_ = asked(found=[*split, *SEEN[4:]])
     assert lesson.origin == 'rules for "east" taken for "north"'
     assert not any(f'"{each.text}"' in lesson.request for each in split)
