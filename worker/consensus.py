@@ -19,8 +19,9 @@ Used = Literal["majority", "dawid-skene"]
 # Below these Dawid and Skene's model cannot help: it tells two people who differ apart by nothing, and few items less.
 LEAST_ANNOTATORS, LEAST_ITEMS = 3, 50
 _LEAST_EACH = 10  # items shared with others for an annotator to count among the three
-# What it needs to decide a tie, and to overrule a plurality of the votes.
-_DECIDES_A_TIE, _OVERRULES = 0.8, 2 / 3
+# What it needs to decide a tie, or to overrule the votes. It is surer than it should be: on real annotators (3 and 5 a
+# row) .8 was right in 67 % of ties and .9 in 72 %, where a guess is right in a third to a half.
+_SURE = 0.9
 _MOST = 0.75
 # An annotator is said to answer at random when kappa against the others is below this, as far as it can be told.
 _CHANCE, _LEAST_TO_ACCUSE = 0.2, 20
@@ -97,10 +98,10 @@ def consensus(
 ) -> Consensus:
     """`known` are items whose label is settled, however people voted: it stays, and tells of the annotators.
 
-    A plurality decides an item, a tie does not; Dawid and Skene's model decides a tie where it is sure enough (.8), and
-    overrules a plurality from 2/3 on. Items on which all votes agree are never touched. The same votes in any order
-    give the same consensus. The model needs three annotators who share ten items each; `auto` takes it from 50 items
-    with several votes on.
+    A plurality decides an item, a tie does not; Dawid and Skene's model decides a tie, or otherwise than the plurality,
+    where it is sure enough (.9). Items on which all votes agree are never touched. The same votes in any order give the
+    same consensus. The model needs three annotators who share ten items each; `auto` takes it from 50 items with
+    several votes on.
     """
     votes = sorted(votes, key=lambda vote: (vote.item, vote.annotator, vote.label))
     known = known or {}
@@ -165,8 +166,7 @@ def _decide(said: Sequence[str], posterior: Mapping[str, float]) -> str | None:
     likeliest = max(posterior, key=lambda label: (posterior[label], label))
     if likeliest == voted:
         return voted
-    enough = _DECIDES_A_TIE if voted is None else _OVERRULES
-    return likeliest if posterior[likeliest] >= enough else voted
+    return likeliest if posterior[likeliest] >= _SURE else voted
 
 
 def _judged(shared: Mapping[str, Sequence[Vote]], fitted: Fitted) -> Iterable[Judgement]:

@@ -8,7 +8,7 @@ from redis import Redis
 
 from tests.flows.conftest import Learner, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
-from tests.flows.learning import muddled
+from tests.flows.learning import muddled, truth
 from tests.flows.payloads import CONFIG, PROJECT, predict_body, setup_body, task
 from tests.scripted_llm import Script, ScriptedLLM
 
@@ -66,6 +66,19 @@ def test_a_report_is_there_after_a_run(client: FlaskClient, learn: Learner) -> N
     assert report
     assert report["active"] == run.challenger
     assert report["labels"] == 40
+
+
+def test_the_report_holds_people_and_the_llm_against_each_other(learn: Learner, label_studio: LabelStudioStub) -> None:
+    learn.annotate(30)
+    for number in range(1, 31):
+        label_studio.annotate(number, "neutral" if number <= 3 else truth(number - 1), by=2)
+    run = learn(30)
+    report = learn.service.runs.report(PROJECT)
+    assert report
+    assert (run.labels, report["contested"]) == (27, ["1", "2", "3"])
+    (ceiling,) = report["people"]["ceiling"]
+    assert (ceiling["tasks"], ceiling["people"]["value"]) == (30, 0.9)
+    assert ceiling["llm"]["value"] is not None
 
 
 def test_labels_of_chance_publish_nothing(client: FlaskClient, learn: Learner) -> None:
