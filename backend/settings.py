@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     consensus: Literal["auto", "majority", "dawid-skene"] = Field(
         "auto", description="how several people's labels become one; auto: weighed by who is reliable, where that shows"
     )
+    audit_share: float = Field(
+        0.2, ge=0, le=1, description="share of tasks drawn by lot, whose labels speak for all of them"
+    )
     require_approval: bool = Field(False, description="a better prompt waits until somebody activates it")
     auto_rollback: bool = Field(True, description="a prompt that new labels show to be worse is taken back")
     reconcile_s: int = Field(900, ge=10, description="seconds after which labels are read without an event")
