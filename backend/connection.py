@@ -35,7 +35,7 @@ _ALWAYS_HIDDEN = [
         "annotators",
     )
 ]  # fmt: skip
-_HIDDEN = {
+HIDDEN_COLUMNS = {
     "explore": _ALWAYS_HIDDEN,
     "labeling": [*_ALWAYS_HIDDEN, "tasks:id", "tasks:completed_at", "tasks:total_predictions"],
 }
@@ -235,7 +235,7 @@ def _tab_by_score(client: LabelStudioClient, project: Project) -> Step:
         _TAB,
         is_so=_TAB in client.tabs(project.id),
         is_new=True,
-        make=lambda: client.create_tab(project.id, _TAB, ordering=_BY_SCORE, hidden=_HIDDEN),
+        make=lambda: client.create_tab(project.id, _TAB, ordering=_BY_SCORE, hidden=HIDDEN_COLUMNS),
     )
 
 

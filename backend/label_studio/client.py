@@ -1,5 +1,6 @@
 """The calls Whetstone makes to Label Studio. Every method raises `LabelStudioError` only."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
@@ -10,9 +11,11 @@ from backend.label_studio.task_pages import (
     TaskPages,
     changed_after,
     has_annotations,
+    has_no_annotations,
     has_skips_only,
     lacks,
     row_id,
+    scores_at_least,
 )
 from backend.label_studio.transport import Transport, Value
 from backend.label_studio.values import (
@@ -29,6 +32,7 @@ from backend.label_studio.values import (
 
 _ID = Columns("id")
 _TASK = Columns("id,data,is_labeled,predictions_model_versions", beyond_row=True)
+_DATA = Columns("id,data")
 _STAMP = Columns("id,updated_at,total_annotations,cancelled_annotations")
 # Label Studio picks the named columns of annotations and predictions too.
 _ANNOTATION = "created_at,completed_by,result,was_cancelled,ground_truth,lead_time,parent_prediction"
@@ -96,6 +100,11 @@ class LabelStudioClient:
         filters = [lacks(lacking)] if lacking else []
         rows = self._pages.matching(project_id, filters, _ID, size=page_size)
         return (self._parsed(row_id, row) for row in rows)
+
+    def untouched(self, project_id: int, *, page_size: int = 2000) -> Iterator[Task]:
+        """Tasks that nobody has annotated or skipped, by rising id; their predictions are not asked for."""
+        for row in self._pages.matching(project_id, has_no_annotations(), _DATA, size=page_size):
+            yield self._parsed(Task.parse, row)
 
     def annotated(self, project_id: int, *, page_size: int = 2000) -> Iterator[TaskStamp]:
         """All tasks with an annotation, skips included; first, by rising id, those with more than skips."""
@@ -178,23 +187,41 @@ class LabelStudioClient:
     def delete_webhook(self, webhook: Webhook) -> None:
         self._transport.write("DELETE", f"api/webhooks/{webhook.id}/", None, what=f"webhook {webhook.id}")
 
+    def annotate_from_predictions(self, project_id: int, task_ids: Sequence[int], version: str) -> int:
+        """How many predictions of `version` became annotations of the key's user: of those tasks, the ones that nobody
+        has annotated or skipped until then. Doing it again changes nothing."""
+        chosen = {
+            "selectedItems": {"all": False, "included": list(task_ids)},
+            "filters": {"conjunction": "and", "items": list(has_no_annotations())},
+            "model_version": version,
+        }
+        path = f"api/dm/actions/?id=predictions_to_annotations&project={project_id}"
+        answer = self._transport.write("POST", path, chosen, what=f"project {project_id}", timeout_s=_IMPORT_TIMEOUT_S)
+        return self._parsed(lambda row: int(re.findall(r"\d+", row["detail"])[0]), answer)
+
     def tabs(self, project_id: int) -> list[str]:
         """Titles of the tabs over the project's table."""
-        rows = self._transport.read("api/dm/views/", {"project": project_id}, what=f"project {project_id}")
-        return self._parsed_list(lambda row: str(row["data"].get("title", "")), rows)
+        return [title for _, title in self._tabs(project_id)]
 
     def create_tab(self, project_id: int, title: str, *, ordering: str, hidden: Mapping[str, Sequence[str]]) -> None:
         """`ordering` is a column such as tasks:id; `hidden` columns are named for the table and beside an open task
         ("explore" and "labeling")."""
-        data = {
-            "title": title,
-            "type": "list",
-            "target": "tasks",
-            "ordering": [ordering],
-            "hiddenColumns": {place: list(columns) for place, columns in hidden.items()},
-            "filters": {"conjunction": "and", "items": []},
-        }
-        self._transport.write("POST", "api/dm/views/", {"project": project_id, "data": data})
+        body = {"project": project_id, "data": _tab(title, ordering, hidden)}
+        self._transport.write("POST", "api/dm/views/", body)
+
+    def put_tab_of_surest(
+        self, project_id: int, title: str, *, score: float, version: str, hidden: Mapping[str, Sequence[str]]
+    ) -> None:
+        """The untouched tasks of at least that score by `version`, the least sure first; in place of the tab of that
+        title."""
+        filters = [*scores_at_least(score, version), *has_no_annotations()]
+        body = {"project": project_id, "data": _tab(title, "tasks:predictions_score", hidden, filters)}
+        known = next((tab for tab, other in self._tabs(project_id) if other == title), None)
+        self._transport.write("PATCH" if known else "POST", f"api/dm/views/{f'{known}/' if known else ''}", body)
+
+    def _tabs(self, project_id: int) -> list[tuple[int, str]]:
+        rows = self._transport.read("api/dm/views/", {"project": project_id}, what=f"project {project_id}")
+        return self._parsed_list(lambda row: (int(row["id"]), str(row["data"].get("title", ""))), rows)
 
     def _change_project(self, project_id: int, change: dict[str, Json]) -> None:
         self._transport.write("PATCH", f"api/projects/{project_id}/", change, what=f"project {project_id}")
@@ -204,6 +231,19 @@ class LabelStudioClient:
 
     def _parsed_list(self, parse: Callable[[Json], Value], rows: Json) -> list[Value]:
         return self._parsed(lambda answer: [parse(row) for row in answer], rows)
+
+
+def _tab(
+    title: str, ordering: str, hidden: Mapping[str, Sequence[str]], filters: Sequence[Json] = ()
+) -> dict[str, Json]:
+    return {
+        "title": title,
+        "type": "list",
+        "target": "tasks",
+        "ordering": [ordering],
+        "hiddenColumns": {place: list(columns) for place, columns in hidden.items()},
+        "filters": {"conjunction": "and", "items": list(filters)},
+    }
 
 
 def _credentials(auth: BasicAuth | None) -> dict[str, str]:

@@ -87,6 +87,20 @@ def has_skips_only() -> tuple[Filter, Filter]:
     return _count("total_annotations", "equal"), _count("cancelled_annotations", "greater")
 
 
+def has_no_annotations() -> tuple[Filter, Filter]:
+    """Neither annotated nor skipped."""
+    return _count("total_annotations", "equal"), _count("cancelled_annotations", "equal")
+
+
+def scores_at_least(score: float, version: str) -> tuple[Filter, ...]:
+    """The score is of the version that Label Studio shows: `version` must be it."""
+    at_least: Filter = {
+        "filter": "filter:tasks:predictions_score", "operator": "greater_or_equal", "type": "Number", "value": score
+    }  # fmt: skip
+    name = "filter:tasks:predictions_model_versions"
+    return at_least, {"filter": name, "operator": "contains", "type": "List", "value": [version]}
+
+
 def _count(column: str, operator: str) -> Filter:
     return {"filter": f"filter:tasks:{column}", "operator": operator, "type": "Number", "value": 0}
 

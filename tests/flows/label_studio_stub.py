@@ -48,6 +48,7 @@ class LabelStudioStub:
     outages: list[int] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
+    tabs: list[Json] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -119,6 +120,8 @@ class LabelStudioStub:
                     raise RefusedError(401, "Invalid token.")
                 if self.outages and (status := self.outages.pop(0)) != 200:
                     raise RefusedError(status, "scripted")
+                if parts.path.startswith("/api/dm/"):
+                    return self._manage(f"{method} {parts.path}", body)
                 return self._respond(f"{method} {parts.path}", parse_qs(parts.query), body)
             except RefusedError as refusal:
                 return refusal.status, {"detail": refusal.detail}
@@ -137,6 +140,22 @@ class LabelStudioStub:
                 return 200, self._rename(body)
             case _ if call.startswith("DELETE /api/predictions/"):
                 return 204, self._delete_prediction(int(call.split("/")[3]))
+        raise RefusedError(404, "Not found.")
+
+    def _manage(self, call: str, body: Any) -> tuple[int, Any]:
+        """The Data Manager's part."""
+        match call:
+            case "GET /api/dm/views/":
+                return 200, self.tabs
+            case "POST /api/dm/views/":
+                self.tabs.append({**self._new(), "data": body["data"]})
+                return 201, self.tabs[-1]
+            case "POST /api/dm/actions/":
+                return 200, self._annotate_from_predictions(body)
+            case _ if call.startswith("PATCH /api/dm/views/"):
+                (tab,) = [tab for tab in self.tabs if tab["id"] == int(call.split("/")[4])]
+                tab["data"] = body["data"]
+                return 200, tab
         raise RefusedError(404, "Not found.")
 
     def _project(self) -> Json:
@@ -172,8 +191,8 @@ class LabelStudioStub:
                 return datetime.fromisoformat(self.updated_at[task_id]) > read
             case "filter:tasks:total_annotations" | "filter:tasks:cancelled_annotations", "greater":
                 return self._count(task_id, each["filter"].rpartition(":")[2]) > each["value"]
-            case "filter:tasks:total_annotations", "equal":
-                return self._count(task_id, "total_annotations") == each["value"]
+            case "filter:tasks:total_annotations" | "filter:tasks:cancelled_annotations", "equal":
+                return self._count(task_id, each["filter"].rpartition(":")[2]) == each["value"]
         raise RefusedError(400, f"unknown filter {each}")
 
     def _row(self, task_id: int, included: Sequence[str], *, whole: bool) -> Json:
@@ -216,6 +235,18 @@ class LabelStudioStub:
         if self.loses_answer_of_import:
             raise RefusedError(504)
         return {"created": len(valid)}
+
+    def _annotate_from_predictions(self, body: Json) -> Json:
+        """As the Data Manager's action does: the result as the prediction has it, and no time spent."""
+        made = 0
+        for task_id in body["selectedItems"]["included"]:
+            if all(self._passes(task_id, each) for each in body["filters"]["items"]):
+                for prediction in self.predictions.get(task_id, ()):
+                    if prediction["model_version"] == body["model_version"]:
+                        copied = {"result": prediction["result"], "parent_prediction": prediction["id"]}
+                        self.annotate(task_id, lead_time=None, **copied)
+                        made += 1
+        return {"response_code": 200, "detail": f"Created {made} annotations"}
 
     def _delete_prediction(self, prediction_id: int) -> None:
         for task_id, rows in self.predictions.items():
