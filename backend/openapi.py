@@ -47,6 +47,13 @@ _LIMIT: Document = {
     "schema": {"type": "integer", "minimum": 1, "maximum": MOST_RUNS, "default": 50},
 }
 
+_TARGET: Document = {
+    "name": "target",
+    "in": "query",
+    "description": "one of the precisions that the report has certificates for; all without it",
+    "schema": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class _Route:
@@ -88,6 +95,10 @@ _ROUTES = (
     _Route("get", _RUN, "show_run", "A run, also while it is under way", _ref("RunRecord")),
     _Route("post", f"{_RUN}/cancel", "cancel_run", "End a run at its next step", _ref("Canceled"), 202),
     _Route("get", f"{_PROJECT}/report", "report", "The report as of the last run", _ref("Report")),
+    _Route(
+        "get", f"{_PROJECT}/acceptance", "acceptance", "What may be accepted unseen, as of the last run",
+        _ref("Acceptable"), query=(_TARGET,),
+    ),
 )  # fmt: skip
 
 
@@ -143,7 +154,13 @@ def _schemas() -> Document:
         [(str(adapter), "serialization", adapter) for adapter in sent], ref_template=_TEMPLATE
     )
     taken = TypeAdapter(RunOptions).json_schema(ref_template=_TEMPLATE)
-    return {**definitions["$defs"], "RunOptions": taken, "Report": _report(), "Error": _ERROR}
+    return {
+        **definitions["$defs"],
+        "RunOptions": taken,
+        "Report": _report(),
+        "Acceptable": _acceptable(),
+        "Error": _ERROR,
+    }
 
 
 def _report() -> Document:
@@ -152,10 +169,33 @@ def _report() -> Document:
     text, whole = {"type": "string"}, {"type": "object"}
     parts: Document = {
         "project": text, "title": text, "made_at": text, "labels": {"type": "integer"}, "active": text, "words": words,
-        "versions": objects, "curve": objects, "acceptance": whole, "spend": whole, "splits": objects,
+        "versions": objects, "curve": objects, "acceptance": whole, "acceptable": _ref("Acceptable"),
+        "spend": whole, "splits": objects,
         "left_out": {"type": "object", "additionalProperties": {"type": "integer"}}, "contested": words,
         "people": whole,
         "last_run": {"type": ["object", "null"]}, "activations": objects,
     }  # fmt: skip
     about = "What `whetstone report --json` prints: accuracy with its interval by version and by number of labels."
+    return {"type": "object", "description": about, "properties": parts, "required": list(parts)}
+
+
+def _acceptable() -> Document:
+    """As `_report`: made by the worker."""
+    number, text = {"type": "number"}, {"type": "string"}
+    perhaps: Document = {"type": ["number", "null"]}
+    certificate: Document = {
+        "score_kind": text, "threshold": perhaps, "target": number, "sure": number, "checked": {"type": "integer"},
+        "errors": {"type": "integer"}, "bound": number, "coverage": perhaps, "tasks": {"type": "integer"},
+        "more_checks": {"type": ["object", "null"]}, "reachable": perhaps, "words": text,
+    }  # fmt: skip
+    items = {"type": "object", "properties": certificate, "required": list(certificate)}
+    parts: Document = {
+        "version": text, "score_kind": text, "calibrated_on": {"type": "integer"}, "checked": {"type": "integer"},
+        "open": {"type": "integer"}, "certificates": {"type": "array", "items": items},
+        "words": {"type": "array", "items": text},
+    }  # fmt: skip
+    about = (
+        "From a score of `threshold` on, at least `target` of the tasks are right, with certainty `sure`; null: no "
+        "such threshold is known, and `reachable` can be promised instead."
+    )
     return {"type": "object", "description": about, "properties": parts, "required": list(parts)}

@@ -13,6 +13,7 @@ from backend.api import service
 from backend.projects import ConflictError, NotKnownError
 from backend.run_control import RunOptions
 from backend.run_store import MOST_RUNS
+from backend.store import ProjectRecord
 
 blueprint = Blueprint("rest", __name__, url_prefix="/api")
 
@@ -99,7 +100,34 @@ def cancel_run(project: str, run: str) -> tuple[Answer, int]:
 @blueprint.get("/projects/<project>/report")
 def report(project: str) -> Answer:
     """As of the last run."""
+    return _report(catalog.project(service(), project))
+
+
+@blueprint.get("/projects/<project>/acceptance")
+def acceptance(project: str) -> Answer:
+    """The certificates of the last run's report, or the one for `target`."""
     record = catalog.project(service(), project)
+    found: Answer = _report(record)["acceptable"]
+    target = request.args.get("target")
+    if target is None:
+        return found
+    chosen = [each for each in found["certificates"] if f"{each['target']:g}" == _plain(target)]
+    if not chosen:
+        known = ", ".join(f"{each['target']:g}" for each in found["certificates"])
+        hint = f"There are {known}; `whetstone accept` finds the threshold for any other."
+        raise NotKnownError(f"the report of project {record.numeric_id} has no target {target!r}", hint=hint)
+    return {**found, "certificates": chosen}
+
+
+def _plain(number: str) -> str:
+    """So that .95 and 0.950 are 0.95."""
+    try:
+        return f"{float(number):g}"
+    except ValueError:
+        return number
+
+
+def _report(record: ProjectRecord) -> Answer:
     found = service().runs.report(record.key)
     if found is None:
         hint = "The first run writes it: `whetstone optimize PROJECT` starts one."

@@ -17,6 +17,7 @@ from backend.versions import VersionStore
 _PROJECTS = "whetstone:projects"
 _BY_AGE = "whetstone:predictions"
 _BULK_TTL_S = 7 * 24 * 3600
+_SCANNED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,14 @@ class Store(VersionStore):
         kept = [part for pair in predictions.items() for part in pair]
         keys = [_predictions_key(project, version_name), _BY_AGE]
         self._keep(keys=keys, args=[self._max_predictions, f"{project}|{version_name}|", *kept])
+
+    @translated()
+    def scan_predictions(self, project: str, version: str, cursor: int = 0) -> tuple[int, dict[str, bytes]]:
+        """Some hundreds of those that are kept, by data hash, and the cursor to go on with: 0 after the last. One may
+        come twice."""
+        found: Any
+        after, found = self._client.hscan(_predictions_key(project, version), cursor=cursor, count=_SCANNED)
+        return int(after), {as_text(key): value for key, value in found.items()}
 
     # -- what an endpoint can do
 

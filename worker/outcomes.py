@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backend.labeling import cascade
-from backend.labeling.answers import ControlPrediction, Distribution, Question, TaskAnswers
+from backend.labeling.answers import ControlPrediction, Distribution, Question, ScoreKind, TaskAnswers
 from backend.labeling.calibration import LEAST
 from backend.labeling.labeler import predict
 from backend.labeling.prompt import Prompt
@@ -30,12 +30,14 @@ Label = Callable[[Prompt, Sequence[Example]], list[Outcome]]
 class Graded:
     """`margin` in nats: the least over all questions of log p(true label) - log p(likeliest other), calibrated; above 0
     exactly when `right`, but where people differed: there it is the mean over the labels that may be true, each by how
-    likely it is (`Example.soft`). `score` is the calibrated probability that the prediction is right."""
+    likely it is (`Example.soft`). `score` is the calibrated probability that the prediction is right; `score_kind` is
+    "votes" where any control's is."""
 
     right: bool
     margin: float
     score: float
     values: Mapping[str, tuple[str, ...]]
+    score_kind: ScoreKind = "logprob"
 
 
 # A failed answer's margin: as far off as a label that was all but excluded.
@@ -58,7 +60,8 @@ def grade(schema: LabelingSchema, prompt: Prompt, example: Example, outcome: Out
     ]
     values = {each.control: each.values for each in predictions}
     right, score = _agrees(predictions, example.truth), math.prod(p.score for p in predictions)
-    return Graded(right, min(margins, default=FAILED.margin), score, values)
+    kind: ScoreKind = "votes" if any(each.score_kind == "votes" for each in predictions) else "logprob"
+    return Graded(right, min(margins, default=FAILED.margin), score, values, kind)
 
 
 def truths(schema: LabelingSchema, example: Example) -> Sequence[tuple[Question, str]]:

@@ -13,7 +13,8 @@ from typing import get_args
 from backend.labeling.schema import LabelingSchema
 from backend.runs import RunRecord
 from backend.versions import Activation
-from worker import metrics, report_summary
+from worker import acceptable, metrics, report_summary
+from worker.acceptable import Pool, Scored
 from worker.examples import Example, Split
 from worker.polls import Poll
 from worker.report_document import AcceptanceJson, PointJson, Report, RunJson, ShareJson, SplitJson, VersionJson
@@ -27,7 +28,8 @@ from worker.report_versions import Judged as Judged
 @dataclass(frozen=True, slots=True)
 class Material:
     """`project` is its key, `title` how people call it. `runs` and `activations` may come in any order; `left_out`,
-    `contested`, `polls` and `undecided` are ground truth's."""
+    `contested`, `polls` and `undecided` are ground truth's. `audited` are ids of the examples in the audit slice,
+    `open` the active version's scores of the tasks without a label."""
 
     project: str
     title: str
@@ -42,6 +44,8 @@ class Material:
     contested: Sequence[str] = ()
     polls: Sequence[Poll] = ()
     undecided: Sequence[Example] = field(default=(), repr=False)
+    audited: frozenset[str] = frozenset()
+    open: Sequence[Scored] = field(default=(), repr=False)
 
 
 def build(material: Material) -> Report:
@@ -61,6 +65,7 @@ def build(material: Material) -> Report:
         "versions": versions,
         "curve": _curve(material, runs[::-1], versions[0]),
         "acceptance": _acceptance(material.examples),
+        "acceptable": acceptable.document(pool(material, comparison)),
         "spend": total([run.spend for run in runs]),
         "splits": [_split(material.examples, split) for split in get_args(Split)],
         "left_out": dict(material.left_out),
@@ -77,6 +82,20 @@ def _crowd(material: Material, comparison: Comparison) -> Crowd:
     everything = (*material.examples, *material.undecided)
     unseen = frozenset(each.id for each in everything if comparison.is_unseen(material.active.version, each))
     return Crowd(material.polls, everything, unseen)
+
+
+def pool(material: Material, comparison: Comparison) -> Pool:
+    """The active version's scores: on labels drawn by lot that had no part in making it, and on open tasks."""
+    version = material.active.version
+    examples = [
+        each for each in material.examples if each.id in material.audited and comparison.is_unseen(version, each)
+    ]
+    return Pool(
+        version=version.name,
+        calibrated_on=version.prompt.calibration.fitted_on,
+        checked=acceptable.checked(material.schema, examples, material.active.graded),
+        open=material.open,
+    )
 
 
 def _curve(material: Material, runs: Sequence[RunRecord], active: VersionJson) -> list[PointJson]:

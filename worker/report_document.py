@@ -6,6 +6,7 @@ nothing decides is null, and its interval is [0, 1].
 
 from typing import Literal, TypedDict
 
+from backend.labeling.answers import ScoreKind
 from worker.examples import Split
 from worker.report_people_document import PeopleJson
 from worker.report_shares import AverageJson as AverageJson
@@ -47,6 +48,31 @@ class BinJson(TypedDict):
     accuracy: float
 
 
+class RiskPointJson(TypedDict):
+    """Of the answers with a score of `threshold` or more: their share of all, and the share of them that is wrong."""
+
+    threshold: float
+    coverage: float
+    risk: float
+
+
+class CoverageJson(TypedDict):
+    """The widest part, by score, of which at least `precision` was right: as counted, no promise. Nulls: none is."""
+
+    precision: float
+    coverage: float | None
+    threshold: float | None
+
+
+class RiskCoverageJson(TypedDict):
+    """`aurc` is the mean share of mistakes among the n surest answers, over all n. `points` run from the surest on, at
+    most a hundred of them."""
+
+    aurc: float | None
+    points: list[RiskPointJson]
+    coverage_at: list[CoverageJson]
+
+
 class CalibrationJson(TypedDict):
     """`ece` = sum over bins of n_b / n |mean score - share right|, bins of equal mass; `by_chance` is what it stays
     below in 9 of 10 cases when every score keeps its word. `auroc` is null where all are right or all are wrong."""
@@ -57,6 +83,7 @@ class CalibrationJson(TypedDict):
     brier: float | None
     auroc: float | None
     bins: list[BinJson]
+    risk_coverage: RiskCoverageJson
     words: str
 
 
@@ -85,13 +112,15 @@ class PairedJson(TypedDict):
 
 class VersionJson(TypedDict):
     """`unseen` are the labels that had no part in making the version, `all` flatters it. `basis` says which of the two
-    is worth reading: "unseen" from ten labels on. `against_active` is null for the active version itself."""
+    is worth reading: "unseen" from ten labels on. `against_active` is null for the active version itself. Its scores
+    are calibrated on `calibrated_on` labels; 0: uncalibrated."""
 
     version: str
     origin: str
     created_at: str
     active: bool
     activated: list[str]
+    calibrated_on: int
     basis: Literal["unseen", "all"]
     unseen: FiguresJson
     all: FiguresJson
@@ -132,6 +161,45 @@ class AcceptanceJson(TypedDict):
     shown: ShareJson
     by_version: dict[str, ShareJson]
     words: str
+
+
+class MoreChecksJson(TypedDict):
+    """About how many more random checks: without a mistake, and with as many as before. Null: no number would do."""
+
+    clean: int | None
+    as_before: int | None
+
+
+class CertificateJson(TypedDict):
+    """With certainty `sure` at least `target` of the tasks with a score of `threshold` or more are right. Null: no
+    threshold is known; `checked`, `errors` and `bound` (the most that can be wrong) are then of all checked labels, and
+    `reachable` is what can be promised instead. `coverage` is the share of the open tasks, null of none."""
+
+    score_kind: ScoreKind
+    threshold: float | None
+    target: float
+    sure: float
+    checked: int
+    errors: int
+    bound: float
+    coverage: float | None
+    tasks: int
+    more_checks: MoreChecksJson | None
+    reachable: float | None
+    words: str
+
+
+class AcceptableJson(TypedDict):
+    """What may be accepted unseen by the scores of `version`: one certificate a target. `checked` labels were drawn by
+    lot and had no part in making the version; `open` tasks have a score of it."""
+
+    version: str
+    score_kind: ScoreKind
+    calibrated_on: int
+    checked: int
+    open: int
+    certificates: list[CertificateJson]
+    words: list[str]
 
 
 class SpendJson(TypedDict):
@@ -184,6 +252,7 @@ class Report(TypedDict):
     versions: list[VersionJson]
     curve: list[PointJson]
     acceptance: AcceptanceJson
+    acceptable: AcceptableJson
     spend: SpendJson
     splits: list[SplitJson]
     left_out: dict[str, int]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from backend.labeling.controls import Control
 from backend.labeling.schema import LabelingSchema
-from worker import metrics, reliability, wording
+from worker import metrics, reliability, selective, wording
 from worker.examples import Example
 from worker.metrics import Average, Share
 from worker.outcomes import Graded
@@ -14,13 +14,16 @@ from worker.report_document import (
     CalibrationJson,
     CellJson,
     ControlJson,
+    CoverageJson,
     FiguresJson,
     LabelJson,
+    RiskCoverageJson,
     ShareJson,
 )
 
 _NOTICEABLE = 0.1
 _TELLING = 5
+_MOST_POINTS = 100
 
 
 def figures(schema: LabelingSchema, examples: Sequence[Example], graded: Mapping[str, Graded]) -> FiguresJson:
@@ -90,6 +93,7 @@ def calibration(schema: LabelingSchema, examples: Sequence[Example], graded: Map
         "brier": reliability.brier(scores, right),
         "auroc": reliability.auroc(scores, right),
         "bins": [_bin(each) for each in reliability.bins(scores, right)],
+        "risk_coverage": _risk_coverage(scores, right),
         "words": "",
     }
     found["words"] = " ".join(_calibration_words(found, sum(scores), sum(right)))
@@ -98,6 +102,26 @@ def calibration(schema: LabelingSchema, examples: Sequence[Example], graded: Map
 
 def _bin(found: reliability.Bin) -> BinJson:
     return {"n": found.n, "score": found.score, "accuracy": found.accuracy}
+
+
+def _risk_coverage(scores: Sequence[float], right: Sequence[bool]) -> RiskCoverageJson:
+    points = selective.curve(scores, right)
+    n = min(len(points), _MOST_POINTS)
+    shown = [points[i * (len(points) - 1) // max(n - 1, 1)] for i in range(n)]
+    return {
+        "aurc": selective.aurc(scores, right),
+        "points": [{"threshold": p.threshold, "coverage": p.coverage, "risk": p.risk} for p in shown],
+        "coverage_at": [_coverage(points, precision) for precision in selective.PRECISIONS],
+    }
+
+
+def _coverage(points: Sequence[selective.Point], precision: float) -> CoverageJson:
+    found = selective.widest(points, precision)
+    return {
+        "precision": precision,
+        "coverage": found.coverage if found else None,
+        "threshold": found.threshold if found else None,
+    }
 
 
 def _calibration_words(found: CalibrationJson, expected: float, right: int) -> Sequence[str]:

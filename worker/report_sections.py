@@ -9,6 +9,8 @@ from worker.report_people_sections import people
 
 _MOST_CELLS = 30
 _NOTHING = "(none)"
+_RIGHT, _PROMISED, _WIDTH = "=", "+", 20
+_ENOUGH = 30  # labels from which on a calibration is more than its prior
 
 
 def sections(report: Report) -> list[Section]:
@@ -21,7 +23,9 @@ def sections(report: Report) -> list[Section]:
         _versions(report["versions"]),
         *(section for control in figures["controls"] for section in _control(control, basis)),
         _curve(report),
-        _calibration(figures, basis),
+        _calibration(figures, basis, active["calibrated_on"]),
+        _risk_coverage(figures, basis),
+        _acceptable(report),
         _acceptance(report),
         _splits(report),
         *people(report["people"]),
@@ -119,9 +123,12 @@ def _curve(report: Report) -> Section:
     return Section("By number of labels", (), Table(columns, rows))
 
 
-def _calibration(figures: FiguresJson, basis: str) -> Section:
+def _calibration(figures: FiguresJson, basis: str, calibrated_on: int) -> Section:
     found = figures["calibration"]
-    rows = tuple((str(each["n"]), f"{each['score']:.2f}", f"{each['accuracy']:.2f}") for each in found["bins"])
+    rows = tuple(
+        (str(each["n"]), f"{each['score']:.2f}", f"{each['accuracy']:.2f}", _bar(each["score"], each["accuracy"]))
+        for each in found["bins"]
+    )
     numbers = ", ".join(
         f"{name} {value:.3f}"
         for name, value in (
@@ -132,9 +139,44 @@ def _calibration(figures: FiguresJson, basis: str) -> Section:
         if value is not None
     )
     words = (f"{basis}: {numbers}.",) if numbers else ()
-    return Section(
-        "Calibration: do scores keep their word", (found["words"], *words), Table(("labels", "score", "right"), rows)
+    paragraphs = (_calibrated(calibrated_on), found["words"], *words)
+    columns = ("labels", "score", "right", f"0 to 1: right {_RIGHT}, promised {_PROMISED}")
+    return Section("Calibration: do scores keep their word", paragraphs, Table(columns, rows))
+
+
+def _calibrated(labels: int) -> str:
+    if not labels:
+        return "The active prompt's scores are uncalibrated: the LLM's own."
+    few = ", so few that they stay near what is usual" if labels < _ENOUGH else ""
+    return f"The active prompt's scores are calibrated on {wording.counted(labels, 'label')}{few}."
+
+
+def _bar(score: float, accuracy: float) -> str:
+    """A row of the reliability diagram: as long as the share that was right, with a mark where the score stands."""
+    bar = list((_RIGHT * round(accuracy * _WIDTH)).ljust(_WIDTH + 1, "."))
+    bar[round(score * _WIDTH)] = _PROMISED
+    return "".join(bar)
+
+
+def _risk_coverage(figures: FiguresJson, basis: str) -> Section:
+    found = figures["calibration"]["risk_coverage"]
+    rows = tuple(
+        (wording.percent(each["precision"]), wording.percent(each["coverage"] or 0.0), _from(each["threshold"]))
+        for each in found["coverage_at"]
     )
+    area = () if found["aurc"] is None else (f"{basis}: area under the risk-coverage curve {found['aurc']:.3f}.",)
+    columns = ("right", "of the answers", "from a score of")
+    return Section("Risk and coverage: how many answers are how right", area, Table(columns, rows if area else ()))
+
+
+def _from(threshold: float | None) -> str:
+    return "-" if threshold is None else f"{threshold:.3f}"
+
+
+def _acceptable(report: Report) -> Section:
+    found = report["acceptable"]
+    certificates = tuple(each["words"] for each in found["certificates"])
+    return Section("What may be accepted unseen", (*found["words"], *certificates) if report["labels"] else ())
 
 
 def _acceptance(report: Report) -> Section:

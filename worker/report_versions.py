@@ -43,6 +43,7 @@ class Comparison:
             "created_at": version.created_at.isoformat(),
             "active": is_active,
             "activated": sorted(each.at.isoformat() for each in self.activations if each.version == version.name),
+            "calibrated_on": version.prompt.calibration.fitted_on,
             "basis": "unseen" if on_unseen["labels"] >= wording.FEW else "all",
             "unseen": on_unseen,
             "all": on_all,

@@ -12,7 +12,7 @@ from backend.labeling.schema import LabelingSchema
 from backend.pushing import Target
 from backend.runs import RunRecord
 from backend.service import Service
-from worker import report
+from worker import report, served
 from worker.evaluate import Label, fair, graded
 from worker.evaluator import Evaluator
 from worker.examples import Example
@@ -56,6 +56,8 @@ def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator,
         contested=truth.contested,
         polls=truth.polls,
         undecided=truth.undecided,
+        audited=served.audited(service, project, truth.examples),
+        open=served.open_scores(service, project, versions[0].name, schema),
     )
     service.runs.save_report(project, dict(report.build(material)))
 

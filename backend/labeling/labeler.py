@@ -129,6 +129,7 @@ def _item(
             "label_mass": round(answer.label_mass, 6),
             "censored": list(answer.censored),
             "text_cut": answers.cut,
+            "calibrated_on": version.prompt.calibration.fitted_on,
             **({"escalated": True} if answers.escalated else {}),
         },
     }

@@ -1,0 +1,78 @@
+"""The predictions that a version has served, as the store keeps them: what acceptance goes by."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend.audit import is_audit
+from backend.labeling.schema import LabelingSchema
+from backend.service import Service
+from worker.acceptable import Checked, Scored
+from worker.annotation_store import AnnotationStore
+from worker.examples import Example
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """`values` by control, none of them for "no label applies"."""
+
+    scored: Scored
+    values: Mapping[str, tuple[str, ...]] = field(repr=False)
+
+    def agrees(self, truth: Mapping[str, tuple[str, ...]]) -> bool:
+        return all(set(self.values[control]) == set(values) for control, values in truth.items())
+
+
+def parse(schema: LabelingSchema, text: bytes) -> Served:
+    stored: Mapping[str, Any] = json.loads(text)
+    result = stored["result"]
+    kinds = {item.get("whetstone", {}).get("score_kind") for item in result} - {None}
+    values = {control.name: control.from_result(result) or () for control in schema.controls}
+    return Served(Scored(float(stored["score"]), "votes" if "votes" in kinds else next(iter(kinds), None)), values)
+
+
+def audited(service: Service, project: str, examples: Iterable[Example]) -> frozenset[str]:
+    """Ids of those in the audit slice."""
+    share = service.settings.audit_share
+    return frozenset(each.id for each in examples if is_audit(project, each.id, share))
+
+
+def of(
+    service: Service, project: str, version: str, schema: LabelingSchema, data: Sequence[Mapping[str, Any]]
+) -> list[Served | None]:
+    """In the order of `data`; None where none is kept."""
+    hashes = [schema.data_hash(each) for each in data]
+    found: list[Served | None] = []
+    for start in range(0, len(hashes), _CHUNK):
+        texts = service.store.predictions(project, version, hashes[start : start + _CHUNK])
+        found += [parse(schema, text) if text is not None else None for text in texts]
+    return found
+
+
+def checked(examples: Sequence[Example], found: Sequence[Served | None], schema: LabelingSchema) -> list[Checked]:
+    """Of the examples that have a prediction, and a truth for all that its score is about."""
+    names = {control.name for control in schema.controls}
+    return [
+        Checked(each.scored, each.agrees(example.truth), blind=example.shown is None)
+        for example, each in zip(examples, found, strict=True)
+        if each and names <= example.truth.keys()
+    ]
+
+
+def open_scores(service: Service, project: str, version: str, schema: LabelingSchema) -> list[Scored]:
+    """Of all data predicted by `version` that no annotation is about, without asking Label Studio: tasks that were
+    deleted there count on, tasks with the same data are one, and right after a swap there are few."""
+    labelled = {schema.data_hash(task.data) for task in AnnotationStore(service.redis).tasks(project)}
+    found = dict(_kept(service, project, version))
+    return [parse(schema, text).scored for key, text in found.items() if key not in labelled]
+
+
+def _kept(service: Service, project: str, version: str) -> Iterator[tuple[str, bytes]]:
+    cursor, begun = 0, False
+    while cursor or not begun:
+        cursor, page = service.store.scan_predictions(project, version, cursor)
+        begun = True
+        yield from page.items()
