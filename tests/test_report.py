@@ -15,6 +15,7 @@ from backend.labeling.prompt import Prompt, PromptVersion
 from backend.runs import Estimate, RunRecord, Spend
 from backend.versions import Activation
 from worker import report, report_text
+from worker.acceptable import Scored
 from worker.examples import Example, Shown, split_of
 from worker.outcomes import FAILED, Graded
 from worker.report import Judged, Material
@@ -240,6 +241,88 @@ def test_scores_are_held_against_what_was_right(score: float, right: int, words:
     examples = [example(str(i)) for i in range(60)]
     grades = {str(i): graded(i < right, score=score) for i in range(60)}
     assert words in build(examples, grades)["versions"][0]["all"]["calibration"]["words"]
+
+
+# -- what may be accepted unseen
+
+
+def pooled(right: int, n: int, **other: Any) -> Report:
+    """`n` labels of the same score, `right` of them right, beside a hundred open tasks of that score."""
+    examples = [example(str(i)) for i in range(n)]
+    grades = {each.id: graded(int(each.id) < right, score=0.9) for each in examples}
+    given = {"audited": frozenset(grades), "open": [Scored(0.9, "logprob")] * 100, **other}
+    return build(examples, grades, **given)
+
+
+def test_labels_of_the_audit_slice_certify_what_may_be_accepted() -> None:
+    found = pooled(60, 60)["acceptable"]
+    ninety, strict, strictest = found["certificates"]
+    assert (found["checked"], found["open"], found["version"], found["calibrated_on"]) == (60, 100, SEED.name, 0)
+    assert (ninety["threshold"], strict["threshold"], strictest["threshold"]) == (0.9, 0.9, None)
+    assert strict["words"].startswith(
+        "95 % right, 90 % sure: 100 open tasks, 100 % of all, with a score of 0.9000 or more. 60 labels with such a "
+        "score were checked, none of them wrong."
+    )
+    assert "96 % right can be promised now." in strictest["words"]  # .96^60 = .086, .97^60 = .161
+
+
+@pytest.mark.parametrize("kept", [frozenset(), frozenset({"0", "1"})])
+def test_labels_that_were_not_drawn_by_lot_certify_nothing(kept: frozenset[str]) -> None:
+    found = pooled(60, 60, audited=kept)["acceptable"]
+    assert (found["checked"], found["certificates"][0]["threshold"]) == (len(kept), None)
+    assert "That is too few to promise much" in " ".join(found["words"])
+
+
+def test_labels_that_had_a_part_in_making_the_version_certify_nothing() -> None:
+    examples = [example(str(i)) for i in range(60)]
+    judged = Judged(LEARNED, {each.id: graded(score=0.9) for each in examples})
+    found = build(examples, active=judged, audited=frozenset(judged.graded))["acceptable"]
+    assert found["checked"] == 0
+
+
+def test_scores_of_two_kinds_are_never_pooled() -> None:
+    found = pooled(60, 60, open=[Scored(0.9, "votes")] * 70 + [Scored(0.9, "logprob")] * 30)["acceptable"]
+    assert (found["score_kind"], found["checked"], found["open"]) == ("logprob", 60, 30)
+    assert "70 predictions with scores of another kind than logprob are left out." in found["words"]
+
+
+def test_a_target_that_is_out_of_reach_says_what_is_missing() -> None:
+    (_, strict, _) = pooled(40, 50)["acceptable"]["certificates"]
+    assert "from no score on, so far. 50 labels drawn by lot were checked, 10 of them wrong." in strict["words"]
+    assert "right can be promised now." in strict["words"]
+
+
+@pytest.mark.parametrize(
+    ("calibration", "words"),
+    [
+        (Calibration(), "scores are uncalibrated: the LLM's own"),
+        (Calibration({}, 1.4, 12), "calibrated on 12 labels, so few that they stay near what is usual"),
+        (Calibration({}, 1.4, 40), "scores are calibrated on 40 labels."),
+    ],
+)
+def test_uncalibrated_scores_are_called_so(calibration: Calibration, words: str) -> None:
+    version_of_it = version(2, at=minutes(-1), calibration=calibration)
+    examples = [example(str(i)) for i in range(20)]
+    document = build(examples, active=Judged(version_of_it, {each.id: graded() for each in examples}))
+    assert document["versions"][0]["calibrated_on"] == calibration.fitted_on
+    assert words in report_text.markdown(document)
+
+
+def test_the_reliability_diagram_marks_what_was_promised() -> None:
+    examples = [example(str(i)) for i in range(20)]
+    grades = {str(i): graded(i < 10, score=0.75) for i in range(20)}
+    # Right half the time: ten of twenty; promised at three quarters: the fifteenth.
+    assert "==========.....+....." in report_text.markdown(build(examples, grades))
+
+
+def test_risk_and_coverage_are_told_as_counted() -> None:
+    examples = [example(str(i)) for i in range(20)]
+    grades = {str(i): graded(i < 15, score=0.9 if i < 10 else 0.6) for i in range(20)}
+    document = build(examples, grades)
+    found = document["versions"][0]["all"]["calibration"]["risk_coverage"]
+    assert [(each["coverage"], each["threshold"]) for each in found["coverage_at"]] == [(0.5, 0.9)] * 4
+    assert [(each["coverage"], each["risk"]) for each in found["points"]] == [(0.5, 0.0), (1.0, 0.25)]
+    assert "| 95 % | 50 % | 0.900 |" in report_text.markdown(document)
 
 
 # -- runs

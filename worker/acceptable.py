@@ -53,7 +53,8 @@ class Pool:
     @property
     def others(self) -> int:
         """Predictions with a score of another kind."""
-        return sum(not fits(each, self.kind) for each in self._scored)
+        kind = self.kind
+        return sum(not fits(each, kind) for each in self._scored)
 
     @property
     def evidence(self) -> Evidence:
@@ -107,8 +108,9 @@ def as_json(found: Certificate) -> CertificateJson:
 def about(pool: Pool) -> Iterator[str]:
     """What the certificates rest on."""
     evidence = pool.evidence
+    kind = evidence.score_kind
     n, tasks = len(evidence.scores), wording.counted(len(evidence.open_scores), "open task")
-    blind = sum(each.blind for each in pool.checked if fits(each.scored, pool.kind))
+    blind = sum(each.blind for each in pool.checked if fits(each.scored, kind))
     yield (
         f"How often {pool.version} is right is told by {wording.counted(n, 'label')} drawn by lot that had no part in "
         f"making it, {blind} of them given without seeing a prediction. With a score of it: {tasks}."
@@ -123,4 +125,4 @@ def about(pool: Pool) -> Iterator[str]:
     if pool.unscored:
         yield f"{wording.counted(pool.unscored, 'open task')} without a prediction of {pool.version} are not counted."
     if pool.others:
-        yield f"{wording.counted(pool.others, 'prediction')} with scores of another kind than {pool.kind} are left out."
+        yield f"{wording.counted(pool.others, 'prediction')} with scores of another kind than {kind} are left out."

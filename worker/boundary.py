@@ -2,11 +2,14 @@
 Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, binom, hypergeom
+
+Floats = NDArray[np.float64]
 
 _ROUNDS = 25  # of bisection: a level to within a millionth of what is spent
 _SLACK = 1e-9  # of floating point
@@ -51,33 +54,43 @@ def level(checked: Sequence[int], most_wrong: float, alpha: float) -> float:
 
 @lru_cache(maxsize=4096)
 def _level(checked: tuple[int, ...], most_wrong: float, alpha: float) -> float:
+    walk = _Walk.of(checked, most_wrong, alpha)
     low, high = alpha / len(checked), alpha
-    if _passed(checked, most_wrong, high) <= alpha + _SLACK:
+    if walk.passed(high) <= alpha + _SLACK:
         return high
     for _ in range(_ROUNDS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _passed(checked, most_wrong, middle) <= alpha else (low, middle)
+        low, high = (middle, high) if walk.passed(middle) <= alpha else (low, middle)
     return low
 
 
-def _passed(checked: tuple[int, ...], most_wrong: float, level: float) -> float:
-    """The probability that some count is passed at `level`: a walk over the number of mistakes that ends where it
-    passes."""
-    allowed = allowances(checked, most_wrong, level)
-    states = max(allowed) + 2  # with more mistakes than the last count allows, nothing is passed any more
-    walk = np.zeros(states)
-    walk[0], passed, before = 1.0, 0.0, 0
-    for n, most in zip(checked, allowed, strict=True):
-        steps = binom.pmf(np.arange(states), n - before, most_wrong)
-        walk, before = np.convolve(walk, steps)[:states], n
-        passed += float(walk[: most + 1].sum())
-        walk[: most + 1] = 0.0
-    return passed
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Over the number of mistakes from one count to the next: `p_values` (counts, mistakes) of so many at most at each
+    count, `steps` (counts, mistakes) the probability of so many more since the count before."""
+
+    p_values: Floats
+    steps: Floats
+
+    @classmethod
+    def of(cls, checked: Sequence[int], most_wrong: float, alpha: float) -> "_Walk":
+        """With as many mistakes as any count allows at `alpha`, and one more: then nothing is passed any more."""
+        counts = np.asarray(checked)
+        mistakes = np.arange(int(binom.ppf(alpha, counts[-1], most_wrong)) + 2)
+        more = np.diff(counts, prepend=0)
+        return cls(binom.cdf(mistakes, counts[:, None], most_wrong), binom.pmf(mistakes, more[:, None], most_wrong))
+
+    def passed(self, level: float) -> float:
+        """The probability that some count is passed at `level`."""
+        walk, passed = np.eye(1, self.steps.shape[1])[0], 0.0
+        for steps, most in zip(self.steps, allowances(self.p_values, level), strict=True):
+            walk = np.convolve(walk, steps)[: len(walk)]
+            passed += float(walk[: most + 1].sum())
+            walk[: most + 1] = 0.0
+        return passed
 
 
-def allowances(checked: Sequence[int], most_wrong: float, level: float) -> NDArray[np.int64]:
-    """The most mistakes of each count whose p-value is at most `level`; -1 where not even none would do."""
-    counts = np.asarray(checked)
-    found = binom.ppf(level, counts, most_wrong).astype(np.int64)
-    allowed: NDArray[np.int64] = found - (binom.cdf(found, counts, most_wrong) > level + _SLACK)
-    return allowed
+def allowances(p_values: Floats, level: float) -> NDArray[np.int64]:
+    """The most mistakes in each row whose p-value is at most `level`; -1 where not even none would do."""
+    most: NDArray[np.int64] = (p_values <= level + _SLACK).sum(axis=1) - 1
+    return most

@@ -16,7 +16,7 @@ from backend.settings import Settings
 from tests.flows.label_studio_stub import KEY, LabelStudioStub, choices
 from tests.flows.payloads import CONFIG, PROJECT
 from tests.scripted_llm import ScriptedLLM
-from worker import ground_truth
+from worker import ground_truth, served
 from worker.annotation_store import AnnotationStore
 from worker.cli.accept import accept
 from worker.ground_truth import UNSEEN
@@ -207,3 +207,20 @@ def test_a_file_that_cannot_be_written_is_named(desk: Desk, run: Run, tmp_path: 
     desk.check(desk.drawn[:120])
     result = run("--target", ".95", "--export", str(tmp_path / "no" / "sure.csv"))
     assert "sure.csv cannot be written: No such file" in str(result.exception)
+
+
+def test_a_report_goes_by_what_was_served_and_asks_label_studio_nothing(desk: Desk) -> None:
+    desk.check(range(1, 11))
+    pull(
+        LabelStudioClient(desk.stub.url, KEY),
+        AnnotationStore(desk.service.redis),
+        1,
+        PROJECT,
+        desk.current.schema,
+        whole=True,
+    )
+    desk.stub.calls.clear()
+    found = served.open_scores(desk.service, PROJECT, desk.version, desk.current.schema)
+    assert sorted(each.score for each in found) == sorted(desk.score(n) for n in range(11, 401))
+    assert {each.kind for each in found} == {"logprob"}
+    assert not desk.stub.calls

@@ -38,7 +38,9 @@ def call(client: FlaskClient) -> Call:
 
     def make(method: str, path: str, **arguments: Any) -> TestResponse:
         response = client.open(path, method=method, **arguments)
-        jsonschema.Draft202012Validator(schema(method, path, response.status_code)).validate(response.json)
+        jsonschema.Draft202012Validator(schema(method, path.partition("?")[0], response.status_code)).validate(
+            response.json
+        )
         return response
 
     return make
@@ -114,6 +116,22 @@ def test_a_rollback_returns_to_the_version_before_and_the_second_is_a_conflict(c
     assert call("POST", "/api/projects/1/rollback").status_code == 409
 
 
+def test_certificates_of_the_last_report_come_for_each_target_or_for_one(call: Call, history: History) -> None:
+    written = history.report()["acceptable"]
+    assert call("GET", "/api/projects/1/acceptance").json == written
+    one = call("GET", "/api/projects/1/acceptance?target=.950").json
+    assert one == {**written, "certificates": [written["certificates"][1]]}
+    assert [each["target"] for each in written["certificates"]] == [0.9, 0.95, 0.99]
+
+
+@pytest.mark.parametrize("target", ["0.97", "95", "high"])
+def test_a_target_without_a_certificate_names_those_there_are(call: Call, history: History, target: str) -> None:
+    history.report()
+    answer = call("GET", f"/api/projects/1/acceptance?target={target}")
+    assert answer.status_code == 404
+    assert answer.json["hint"].startswith("There are 0.9, 0.95, 0.99")
+
+
 def test_a_seed_to_which_a_person_returned_stays_though_the_guideline_is_another_by_now(
     call: Call, history: History, client: FlaskClient
 ) -> None:
@@ -137,6 +155,7 @@ def test_a_version_of_other_labels_is_a_conflict(call: Call, history: History) -
         "/api/projects/1/prompts/p0099-aaaa",
         "/api/projects/1/runs/run-9",
         "/api/projects/1/report",
+        "/api/projects/1/acceptance",
     ],
 )
 def test_what_is_not_there_is_404_with_a_way_out(path: str, call: Call, history: History) -> None:

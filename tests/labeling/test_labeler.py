@@ -56,7 +56,7 @@ def test_the_whole_distribution_is_kept_with_its_margin_and_entropy(llm: Scripte
     kept = details(label(local, SENTIMENT, LIKED))
     assert kept["margin"] == pytest.approx(0.5, abs=1e-4)
     assert kept["entropy"] == pytest.approx(-sum(p * math.log(p) for p in (0.2, 0.7, 0.1)), abs=1e-4)
-    assert (kept["censored"], kept["text_cut"]) == ([], False)
+    assert (kept["censored"], kept["text_cut"], kept["calibrated_on"]) == ([], False, 0)
 
 
 def test_an_ordinary_set_takes_one_call(llm: ScriptedLLM, local: OpenAIEngine, hosted: OpenAIEngine) -> None:
