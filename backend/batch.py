@@ -23,6 +23,7 @@ from backend.lanes import Failure, Lanes
 from backend.limiter import Limiter, Priority
 from backend.patience import Deadline, PatientEngine
 from backend.store import Store
+from backend.windows import Windows
 
 _log = structlog.get_logger(__name__)
 
@@ -55,11 +56,21 @@ Outcome = dict[str, Any] | Failure
 class BatchLabeler:
     """Holds a pool of threads: make it after forking."""
 
-    def __init__(self, labeler: Labeler, store: Store, limiter: Limiter, counters: Counters, *, threads: int) -> None:
+    def __init__(
+        self,
+        labeler: Labeler,
+        store: Store,
+        limiter: Limiter,
+        counters: Counters,
+        windows: Windows,
+        *,
+        threads: int,
+    ) -> None:
         self._labeler = labeler
         self._store = store
         self._limiter = limiter
         self._counters = counters
+        self._windows = windows
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="label")
 
     def label(self, batch: Batch) -> list[Outcome]:
@@ -110,6 +121,8 @@ class BatchLabeler:
         self._drive(lanes, batch.priority, batch.deadline)
         outcomes = lanes.outcomes()
         self._count(engines, _results(outcomes))
+        made = [outcome for outcome in outcomes.values() if isinstance(outcome, TaskPrediction)]
+        self._windows.note(batch.project, batch.version.name, batch.schema, made)
         return {
             key: outcome if isinstance(outcome, Failure) else outcome.to_json() for key, outcome in outcomes.items()
         }

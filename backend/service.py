@@ -27,6 +27,7 @@ from backend.redis_client import connect
 from backend.run_store import RunStore
 from backend.settings import Settings
 from backend.store import ProjectRecord, Store
+from backend.windows import Windows
 
 SEED = "seed"
 # Failures of one request that get a line each.
@@ -64,6 +65,7 @@ class Service:
             self.store,
             self.limiter,
             self.counters,
+            Windows(client),
             threads=settings.llm_concurrency,
         )
 

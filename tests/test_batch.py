@@ -1,6 +1,6 @@
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from backend.lanes import Failure
 from backend.limiter import Limiter
 from backend.patience import Deadline
 from backend.store import Store
+from backend.windows import Windows
 
 PROJECT = "1.1795346384"
 SCHEMA = schemas.parse(
@@ -67,7 +68,10 @@ class Bench:
         self.store = Store(client, max_predictions=1000)
         self.limiter = Limiter(client, name="llm", most=slots)
         self.counters = Counters(client)
-        self.labeler = BatchLabeler(Labeler(self.engine), self.store, self.limiter, self.counters, threads=threads)
+        self.windows = Windows(client)
+        self.labeler = BatchLabeler(
+            Labeler(self.engine), self.store, self.limiter, self.counters, self.windows, threads=threads
+        )
 
     def label(self, *texts: Any, left_s: float = LIMIT_S) -> list[Outcome]:
         data = [{"text": text} for text in texts]
@@ -205,3 +209,12 @@ def test_batches_at_the_same_time_share_the_threads(bench: Bench) -> None:
         batch.join(LIMIT_S)
     assert done == [["happy"] * 20] * 6
     assert bench.engine.most <= 4
+
+
+def test_what_was_made_is_counted_for_drift_and_what_was_known_is_not(bench: Bench) -> None:
+    bench.label("a", "b", "")
+    bench.label("a", "c")
+    today = datetime.now(UTC).date()
+    days = bench.windows.days(PROJECT, VERSION.name, today - timedelta(days=1), today)
+    assert sum(day.n for day in days) == 3
+    assert days[0].labels["mood"].keys() == {"happy"}

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from backend.labeling.answers import ScoreKind
 from backend.labeling.schema import LabelingSchema
-from worker import promise, wording
+from worker import certificate_text, wording
 from worker.certify import Certificate, Evidence, certify
 from worker.examples import Example
 from worker.outcomes import Graded
@@ -102,7 +102,7 @@ def document(pool: Pool, *, targets: Iterable[float] = TARGETS, sure: float = 0.
 
 
 def as_json(found: Certificate) -> CertificateJson:
-    return {**asdict(found), "words": promise.words(found)}  # type: ignore[typeddict-item] # its very fields
+    return {**asdict(found), "words": certificate_text.words(found)}  # type: ignore[typeddict-item] # its very fields
 
 
 def about(pool: Pool) -> Iterator[str]:

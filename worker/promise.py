@@ -1,66 +1,57 @@
-"""A certificate in words: what may be accepted unseen, how sure that is, and what is missing. Pure."""
+"""Are served predictions as often right as the version's estimate promised? An anytime-valid test on labels. Pure."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from worker import wording
-from worker.certify import Certificate, MoreChecks
+from worker.metrics import Share
 
+THRESHOLD = 100.0
 
-def words(found: Certificate) -> str:
-    return " ".join(_met(found) if found.threshold is not None else _unmet(found))
-
-
-def _met(found: Certificate) -> Iterator[str]:
-    yield (
-        f"{_exact(found.target)} right, {_exact(found.sure)} sure: "
-        f"{_tasks(found)} with a score of {threshold(found)} or more."
-    )
-    wrong = f"{found.errors} of them wrong" if found.errors else "none of them wrong"
-    yield f"{wording.counted(found.checked, 'label')} with such a score {_were(found.checked)} checked, {wrong}."
-    if found.more_checks and _any(found.more_checks):
-        yield f"{_more(found.more_checks)} would certify more tasks."
+_DROPS = (0.03, 0.08, 0.20)
+_LEAST_SHARE = 0.01
+_MOST_LOG = 700.0
 
 
-def _unmet(found: Certificate) -> Iterator[str]:
-    yield f"{_exact(found.target)} right, {_exact(found.sure)} sure: from no score on, so far."
-    wrong = f", {found.errors} of them wrong" if found.checked else ""
-    yield f"{wording.counted(found.checked, 'label')} drawn by lot {_were(found.checked)} checked{wrong}."
-    if found.reachable is not None:
-        yield f"{_exact(found.reachable)} right can be promised now."
-    if found.more_checks and _any(found.more_checks):
-        yield f"{_more(found.more_checks)} would do."
-    else:
-        yield "There are not enough tasks left to check for it."
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """`right` of `labels` that arrived; `e_value` is the stake now, `peak` its highest so far, from 1 on."""
+
+    labels: int = 0
+    right: int = 0
+    e_value: float = 1.0
+    peak: float = 1.0
+
+    @property
+    def is_broken(self) -> bool:
+        return self.peak >= THRESHOLD
 
 
-def threshold(found: Certificate) -> str:
-    """Never rounded up: what is shown lets in all that is certified."""
-    digits = 4
-    return f"{int((found.threshold or 0.0) * 10**digits) / 10**digits:.{digits}f}"
+def watch(rights: Iterable[bool], promised: Share) -> Watch:
+    """`rights` are whether the prediction agrees with each label, in the order of arrival.
+
+    The promise is an accuracy of at least p, the lower end of the estimate's interval. We bet on a drop by .03, .08 or
+    .20, to q: e = mean over q of the product of q / p for each prediction that is right, (1 - q) / (1 - p) for each
+    that is wrong. While the promise is kept, e reaches 100 in at most one of a hundred versions, however often and
+    however long one looks (Ville's inequality). Nothing is promised where q would fall below .01.
+
+    The labels must be of tasks drawn by lot: of those that are labelled because they are uncertain, more are wrong.
+    """
+    promise = min(promised.low, 1 - _LEAST_SHARE)
+    bets = [promise - drop for drop in _DROPS if promise - drop >= _LEAST_SHARE]
+    labels = right = 0
+    e_value = peak = 1.0
+    for is_right in rights:
+        labels += 1
+        right += is_right
+        e_value = _stake(promise, bets, right, labels - right)
+        peak = max(peak, e_value)
+    return Watch(labels, right, e_value, peak)
 
 
-def _exact(share: float) -> str:
-    """As it was asked for: "99.5 %"."""
-    return f"{100 * share:g} %"
-
-
-def _tasks(found: Certificate) -> str:
-    if found.coverage is None:
-        return "tasks"
-    return f"{wording.counted(found.tasks, 'open task')}, {wording.percent(found.coverage)} of all,"
-
-
-def _were(n: int) -> str:
-    return "was" if n == 1 else "were"
-
-
-def _any(more: MoreChecks) -> bool:
-    return more.clean is not None
-
-
-def _more(more: MoreChecks) -> str:
-    """About: what the next checks will show is not known."""
-    clean = f"About {wording.counted(more.clean or 0, 'more check')} of tasks drawn by lot without a mistake"
-    if more.as_before is None:
-        return f"{clean} (no number of them if mistakes stay as frequent)"
-    return f"{clean} (about {more.as_before:,} if mistakes stay as frequent)"
+def _stake(promise: float, bets: Sequence[float], right: int, wrong: int) -> float:
+    """Bounded, where exp would overflow."""
+    if not bets:
+        return 1.0
+    logs = (right * math.log(bet / promise) + wrong * math.log((1 - bet) / (1 - promise)) for bet in bets)
+    return sum(math.exp(min(each, _MOST_LOG)) for each in logs) / len(bets)

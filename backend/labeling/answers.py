@@ -100,7 +100,8 @@ class ControlPrediction:
 
 @dataclass(frozen=True, slots=True)
 class TaskPrediction:
-    """What Label Studio gets for one task. `cut` says that a text was too long and entered the prompt in part."""
+    """What Label Studio gets for one task. `cut` says that a text was too long and entered the prompt in part.
+    `controls` is what it was made of, one a control, also where nothing is chosen."""
 
     result: tuple[Mapping[str, Any], ...]
     score: float
@@ -109,6 +110,7 @@ class TaskPrediction:
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
     rationale: str = ""
+    controls: tuple[ControlPrediction, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As in `/predict`'s `results` and `/import/predictions`, without the task."""

@@ -41,6 +41,7 @@ class Labeler:
             usage=answers.usage,
             calls=answers.calls,
             rationale=answers.rationale,
+            controls=tuple(answer for _, answer in answered),
         )
 
     def ask(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:

@@ -19,7 +19,7 @@ from backend.service import Service
 from worker import acceptable, accepting
 from worker.accepting import Found, OpenTask
 from worker.certify import Certificate, certify
-from worker.promise import words
+from worker.certificate_text import words
 
 _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
