@@ -24,10 +24,11 @@ KINDS = {
     "label_project": Kind(LABEL, timeout_s=3600),
     "prune": Kind(LABEL, timeout_s=3600),
     "follow": Kind(LABEL, timeout_s=600, first=True),
+    "watch": Kind(LABEL, timeout_s=3600),
     "optimize": Kind(OPTIMIZE, timeout_s=6 * 3600),
 }
 # Why work is asked for, the weakest first: a stronger reason stays until a job has settled it.
-TRIGGERS = ("", "reconcile", "labels", "errors", "guideline", "forced")
+TRIGGERS = ("", "reconcile", "labels", "errors", "drift", "guideline", "forced")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """/metrics: what all processes counted, in Prometheus's text format."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from backend.alarms import KINDS, AlarmStore
 from backend.counters import Count
 from backend.service import Service
 
@@ -47,6 +48,7 @@ class _Collector(Collector):
             queues.add_metric([queue], length)
         yield queues
         yield _active(self._service)
+        yield _drift(self._service)
 
 
 def _counters(service: Service) -> Iterator[Metric]:
@@ -68,4 +70,18 @@ def _active(service: Service) -> Metric:
         active = service.store.active(record.key)
         if active:
             family.add_metric([record.key, active.name], 1)
+    return family
+
+
+def _drift(service: Service) -> Metric:
+    """Each kind is there from the first scrape on; another version begins at 0."""
+    family = GaugeMetricFamily(
+        "whetstone_drift_alarms", "alarms since the active version is served", labels=["project", "kind"]
+    )
+    for record in service.store.projects():
+        active = service.store.active(record.key)
+        raised = AlarmStore(service.redis).alarms(record.key) if active else []
+        counts = Counter(each.alarm.kind for each in raised if active and each.version == active.name)
+        for kind in KINDS if active else ():
+            family.add_metric([record.key, kind], counts[kind])
     return family

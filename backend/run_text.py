@@ -8,6 +8,7 @@ _SHOWN_IDS = 12
 _TRIGGERS = {
     "labels": "new labels",
     "errors": "new errors",
+    "drift": "a drift alarm",
     "guideline": "a changed guideline",
     "reconcile": "labels found late",
     "forced": "asked for",

@@ -97,6 +97,15 @@ end
 return 0
 """
 
+# KEYS[1] an endpoint's epoch, KEYS[2] what it was found to be able to do
+# ARGV[1] the epoch that the caller knows
+BEGIN_EPOCH = """
+if (redis.call('GET', KEYS[1]) or '0') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], string.format('%d', ARGV[1] + 1))
+redis.call('DEL', KEYS[2])
+return 1
+"""
+
 # KEYS[1] the bulk labeling: total, done, failed
 # ARGV[1] tasks done, ARGV[2] tasks failed, ARGV[3] seconds to keep it
 # Returns nil, or total, done, failed.

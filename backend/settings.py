@@ -87,6 +87,11 @@ class Settings(BaseSettings):
     require_approval: bool = Field(False, description="a better prompt waits until somebody activates it")
     auto_rollback: bool = Field(True, description="a prompt that new labels show to be worse is taken back")
     reconcile_s: int = Field(900, ge=10, description="seconds after which labels are read without an event")
+    canary_s: int = Field(
+        86_400,
+        ge=0,
+        description="seconds after which 20 frozen tasks are asked again and drift is looked for; 0: never",
+    )
     teacher_model: str = Field("", description="the model that writes instructions; empty: the one that labels")
     teacher_base_url: HttpUrl = Field("", description="its endpoint; empty: the one that labels")
     teacher_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: OPENAI_API_KEY on the same endpoint")

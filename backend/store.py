@@ -56,6 +56,7 @@ class Store(VersionStore):
         self._update = client.register_script(scripts.UPDATE_PROJECT)
         self._keep = client.register_script(scripts.KEEP_PREDICTIONS)
         self._advance = client.register_script(scripts.ADVANCE_BULK)
+        self._begin_epoch = client.register_script(scripts.BEGIN_EPOCH)
 
     @translated()
     def ping(self) -> None:
@@ -140,6 +141,17 @@ class Store(VersionStore):
     def keep_capabilities(self, endpoint_key: str, text: str, ttl_s: float) -> None:
         self._client.set(_capabilities_key(endpoint_key), text, px=int(ttl_s * 1000))
 
+    @translated()
+    def model_epoch(self, endpoint_key: str) -> int:
+        """How often the model behind this endpoint was found to be another one under its old name."""
+        return int(self._client.get(_epoch_key(endpoint_key)) or 0)
+
+    @translated()
+    def begin_model_epoch(self, endpoint_key: str, known: int) -> bool:
+        """The one after `known`, in which the endpoint is tried anew. False when another was quicker."""
+        keys = [_epoch_key(endpoint_key), _capabilities_key(endpoint_key)]
+        return bool(self._begin_epoch(keys=keys, args=[known]))
+
     # -- bulk labeling
 
     @translated()
@@ -173,6 +185,10 @@ def _predictions_key(project: str, version_name: str) -> str:
 
 def _capabilities_key(endpoint_key: str) -> str:
     return f"whetstone:capabilities:{endpoint_key}"
+
+
+def _epoch_key(endpoint_key: str) -> str:
+    return f"whetstone:epoch:{endpoint_key}"
 
 
 def _encoded(values: Mapping[str, str | int | None]) -> dict[Any, str]:

@@ -105,6 +105,7 @@ def _settings(label_studio: LabelStudioServer) -> Settings:
         "PORT": str(_free_port(9090)),
         "LOCAL_LLM_PORT": str(_free_port(9091)),
         "LOG_LEVEL": "WARNING",
+        "CANARY_S": "0",  # nothing drifts in minutes
         "BLIND_SHARE": "0",  # the viewer sees a prediction at every task
         "LEARN_AFTER_LABELS": str(learning.BATCH),
         "LEARN_AFTER_ERRORS": str(learning.BATCH),

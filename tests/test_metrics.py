@@ -1,10 +1,12 @@
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from backend import metrics
+from backend.alarms import Alarm, AlarmStore, Raised
 from backend.counters import Count
 from backend.labeling.errors import StoreError
 from backend.service import Service
@@ -64,6 +66,16 @@ def test_durations_are_a_histogram(service: Service) -> None:
 def test_the_active_version_of_each_project_is_told(service: Service) -> None:
     name = service.current_after_seeing(PROJECT, config=CONFIG).version.name
     assert scraped(service)["whetstone_active_version", (("project", PROJECT), ("version", name))] == 1
+
+
+def test_alarms_count_for_the_version_they_were_raised_under(service: Service) -> None:
+    name = service.current_after_seeing(PROJECT, config=CONFIG).version.name
+    store = AlarmStore(service.redis)
+    for version, kind in ((name, "labels"), (name, "labels"), ("p0000-0000", "model")):
+        store.add(PROJECT, Raised(Alarm(kind, "words", 1.0), version, datetime(2026, 3, 1, tzinfo=UTC)))
+    found = scraped(service)
+    assert found["whetstone_drift_alarms", (("kind", "labels"), ("project", PROJECT))] == 2
+    assert found["whetstone_drift_alarms", (("kind", "model"), ("project", PROJECT))] == 0
 
 
 def test_jobs_that_wait_are_counted(service: Service) -> None:

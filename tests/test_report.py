@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from backend.alarms import Alarm, Raised
 from backend.labeling import schema as schemas
 from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import Prompt, PromptVersion
@@ -464,3 +465,45 @@ def test_many_cells_give_way_to_the_document_and_mistakes_stand_first() -> None:
     marked = report_text.markdown(build(examples, grades))
     assert "11 rarer pairs are in the JSON document." in marked
     assert "| happy | happy | 1 | right |" not in marked
+
+
+# -- drift
+
+DRIFTED = [
+    Raised(
+        Alarm("model", f"The model changed, {number}.", 2.0), LEARNED.name if number > 5 else SEED.name, minutes(number)
+    )
+    for number in range(7, 0, -1)
+]
+
+
+def test_the_last_alarms_stand_in_a_section_of_their_own() -> None:
+    text = report_text.markdown(build([example("1")], alarms=DRIFTED))
+    assert "## Drift" in text
+    assert f"2026-01-02, {LEARNED.name}: The model changed, 7." in text
+    assert "The model changed, 2." not in text
+    assert "2 earlier ones are in the JSON document." in text
+
+
+def test_alarms_under_the_active_version_are_counted_in_short() -> None:
+    document = build([example("1")], alarms=DRIFTED)
+    assert (
+        f"5 drift alarms since {SEED.name} is the active prompt, the last on 2026-01-02: see Drift."
+        in document["words"]
+    )
+
+
+def test_without_an_alarm_nothing_is_said_of_drift() -> None:
+    document = build([example("1")])
+    assert document["drift"] == []
+    assert "rift" not in report_text.markdown(document)
+
+
+def test_an_alarm_enters_a_report_that_was_made_before() -> None:
+    before = build([example("1")])
+    assert report.with_alarms(before, DRIFTED) == build([example("1")], alarms=DRIFTED)
+
+
+def test_a_report_from_before_there_were_alarms_is_laid_out_too() -> None:
+    old: Any = {name: value for name, value in build([example("1")]).items() if name != "drift"}
+    assert "## In short" in report_text.markdown(old)

@@ -111,6 +111,20 @@ def test_capabilities_are_kept_for_a_while(redis_client: Redis, store: Store) ->
     assert 0 < redis_client.ttl("whetstone:capabilities:http://llm/v1 model") <= 60
 
 
+def test_of_those_who_find_that_the_model_changed_one_begins_the_next_epoch(store: Store) -> None:
+    assert store.model_epoch("http://llm/v1 model") == 0
+    assert [store.begin_model_epoch("http://llm/v1 model", 0) for _ in range(3)] == [True, False, False]
+    assert store.begin_model_epoch("http://llm/v1 model", 1)
+    assert store.model_epoch("http://llm/v1 model") == 2
+    assert store.model_epoch("http://llm/v1 another") == 0
+
+
+def test_in_another_epoch_the_endpoint_is_tried_anew(store: Store) -> None:
+    store.keep_capabilities("http://llm/v1 model", "{}", ttl_s=60)
+    store.begin_model_epoch("http://llm/v1 model", 0)
+    assert store.capabilities("http://llm/v1 model") is None
+
+
 def test_a_bulk_labeling_is_finished_when_each_task_is_done_or_failed(store: Store) -> None:
     store.begin_bulk(PROJECT, "v", 10, done=4)
     assert store.advance_bulk(PROJECT, "v", done=5) == BulkProgress(10, 9, 0)

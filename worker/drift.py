@@ -5,8 +5,9 @@ enough to matter.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ import numpy as np
 from backend.alarms import Alarm as Alarm
 from backend.alarms import Kind
 from backend.windows import Window as Window
-from backend.windows import margin_of, off_label_mass
+from backend.windows import margin_of, merged, off_label_mass
 from worker import permutation, promise, wording
 from worker.metrics import Share
 from worker.permutation import Statistic
 
 LEAST = 200  # predictions in a window for it to be compared
 FALSE_ALARMS = 0.01
+_DAY = timedelta(days=1)
 
 Table = Mapping[Any, int]  # counts by cell
 
@@ -34,6 +36,38 @@ class _Test:
     statistic: Callable[[list[Any]], Statistic]
     least: float
     words: Callable[[str, Table, Table], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What later predictions of a version are compared with. Days up to `compared_until` are done with, and so are
+    labels decided before `labels_since`."""
+
+    window: Window | None = None
+    compared_until: date | None = None
+    labels_since: datetime | None = None
+
+
+def look(
+    reference: Reference, days: Sequence[Window], today: date, *, is_bulk_under_way: bool = False
+) -> tuple[tuple[Alarm, ...], Reference]:
+    """The alarms of the `days` that are over, and the reference to compare with from now on. Each day counts once, with
+    those after it until there are `LEAST` predictions.
+
+    The first reference is made of at least two days, and not while a bulk labeling is under way: that begins with the
+    least certain tasks. What alarmed is the next reference, so that it alarms once.
+    """
+    done = reference.compared_until or date.min
+    fresh = [day for day in days if done < day.since < today]
+    if sum(day.n for day in fresh) < LEAST:
+        return (), reference
+    window, looked = merged(fresh), replace(reference, compared_until=today - _DAY)
+    if reference.window is not None:
+        found = alarms(reference.window, window)
+        return found, replace(looked, window=window) if found else looked
+    if is_bulk_under_way or today - window.since < 2 * _DAY:
+        return (), reference
+    return (), replace(looked, window=window)
 
 
 def alarms(before: Window, now: Window) -> tuple[Alarm, ...]:
@@ -83,9 +117,10 @@ def _change(test: _Test, before: Table, now: Table, *, of: int) -> float | None:
 
 
 def _label_words(question: str, before: Table, now: Table) -> str:
-    """Names the label whose share changed most."""
+    """Names the label whose share changed most; of two the one that rose."""
     then, today = _shares(before), _shares(now)
-    label = max(sorted({*then, *today}), key=lambda name: abs(today.get(name, 0.0) - then.get(name, 0.0)))
+    changes = {name: today.get(name, 0.0) - then.get(name, 0.0) for name in sorted({*then, *today})}
+    label = max(changes, key=lambda name: (round(abs(changes[name]), 6), changes[name]))
     went = f"{wording.percent(then.get(label, 0.0))} to {wording.percent(today.get(label, 0.0))}"
     return f'Label shares of "{question}": "{label}" went from {went} of the predictions'
 

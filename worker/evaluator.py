@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from backend.batch import Inquiry
+from backend.engine import endpoint_key
 from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import ALWAYS
 from backend.labeling.engines.base import Usage
@@ -38,19 +39,30 @@ class EndpointRefusedError(EngineError):
 
 
 class Evaluator:
-    """`check` is called between parts and raises when the run must stop."""
+    """`check` is called between parts and raises when the run must stop. With `fresh` nothing is looked up or kept."""
 
-    def __init__(self, service: Service, schema: LabelingSchema, ledger: RunLedger, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        schema: LabelingSchema,
+        ledger: RunLedger,
+        check: Callable[[], None],
+        *,
+        fresh: bool = False,
+    ) -> None:
         self._service = service
         self._schema = schema
         self._ledger = ledger
         self._check = check
+        self._fresh = fresh
         self._cache = EvaluationCache(service.redis, service.settings.max_cached_evaluations)
         self._seen: dict[tuple[str, str], Outcome] = {}
 
     def label(self, prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
         """One outcome an example, in order; equal data is asked once. Raises `BudgetError` before a call that nobody
         pays for, `EngineError` when the endpoint does not answer after three rounds, and what `check` raises."""
+        if self._fresh:
+            self._seen.clear()
         name = self._name(prompt)
         hashes = [self._schema.data_hash(example.data) for example in examples]
         tasks = {key: e.data for key, e in zip(hashes, examples, strict=True) if (name, key) not in self._seen}
@@ -72,13 +84,17 @@ class Evaluator:
         self._seen.update({(name, key): outcome for key, outcome in found.items()})
 
     def _name(self, prompt: Prompt) -> str:
-        engine = self._service.strong if prompt.escalate_below >= ALWAYS else None
-        engine = engine or self._service.engine
-        return prompt_key(
-            prompt, self._schema.config_hash, engine.model, engine.capabilities.fingerprint, self._service.limits
-        )
+        """Read anew each time: once a model is found to be another one, nothing that was kept before decides."""
+        service = self._service
+        engine = service.strong if prompt.escalate_below >= ALWAYS else None
+        engine = engine or service.engine
+        epoch = service.store.model_epoch(endpoint_key(service.settings, model=service.settings.llm_model))
+        fingerprint = engine.capabilities.fingerprint + (f" epoch {epoch}" if epoch else "")
+        return prompt_key(prompt, self._schema.config_hash, engine.model, fingerprint, service.limits)
 
     def _known(self, name: str, tasks: Tasks) -> dict[str, Outcome]:
+        if self._fresh:
+            return {}
         kept = self._cache.get(name, list(tasks))
         found = {key: outcome for key, outcome in zip(tasks, kept, strict=True) if outcome is not None}
         if found:
@@ -133,6 +149,8 @@ class Evaluator:
         return questions * (1 if scored else self._service.limits.votes)
 
     def _keep(self, name: str, outcomes: Mapping[str, Outcome]) -> None:
+        if self._fresh:
+            return
         try:
             self._cache.keep(name, outcomes)
         except StoreError as error:

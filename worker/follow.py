@@ -76,4 +76,4 @@ def is_due(service: Service, to: Target, trigger: str) -> bool:
     if trigger in {"", "forced"} or (latest and latest.state == "running"):
         return True
     found = news(service, AnnotationStore(service.redis), to)
-    return found.examples > 0 if trigger == "guideline" else bool(found.trigger(service.settings))
+    return found.examples > 0 if trigger in {"drift", "guideline"} else bool(found.trigger(service.settings))

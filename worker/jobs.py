@@ -1,18 +1,21 @@
 """The jobs that RQ runs, each in a process of its own. Arguments and results are JSON."""
 
+from datetime import UTC, datetime
 from functools import lru_cache
 
 import structlog
 from rq import Retry, get_current_job
 
 from backend import pushing, settings
-from backend.labeling.errors import EngineUnreachableError, SchemaError
+from backend.alarms import Alarm
+from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, SchemaError
 from backend.pushing import ProjectGoneError
 from backend.run_lock import RunningError
 from backend.service import Service
 from backend.settings import Settings
 from worker import follow as following
 from worker import learn, relabel
+from worker import watch as watching
 
 _log = structlog.get_logger(__name__)
 _MOST_WAITS, _WAIT_S = 1000, 60
@@ -63,6 +66,24 @@ def follow(project: str) -> dict[str, int]:
         _log.warning("annotations are not read", project=project, reason=str(error))
     service.dispatch.settle(project, "follow", request.revision)
     return {"labels": found.labels, "errors": found.errors} if found else {}
+
+
+def watch(project: str) -> list[str]:
+    """Looks for drift; returns the kinds of alarms. An endpoint that is away is asked again later, then tomorrow; so is
+    one that nobody pays for this month."""
+    service = _service()
+    seen = service.dispatch.request(project, "watch").revision
+    found: tuple[Alarm, ...] = ()
+    try:
+        client = pushing.make_client(service.settings)
+        to = pushing.target(service, client, _id(project), key=project)
+        found = watching.watch(service, client, to, datetime.now(UTC))
+    except (BudgetError, EngineError, ProjectGoneError, SchemaError) as error:
+        if error.retryable and not _is_last_try():
+            raise
+        _log.warning("drift may go unseen today", project=project, reason=str(error))
+    service.dispatch.settle(project, "watch", seen)
+    return [alarm.kind for alarm in found]
 
 
 def optimize(project: str) -> dict[str, str | None] | Retry:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,5 +64,5 @@ def _below(counts: Counts) -> NDArray[np.float64]:
     return np.cumsum(_shares(counts), axis=-1)
 
 
-def _shares(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
+def _shares(counts: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(counts / np.sum(counts, axis=-1, keepdims=True))

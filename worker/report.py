@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import get_args
 
+from backend.alarms import Raised
 from backend.labeling.schema import LabelingSchema
 from backend.runs import RunRecord
 from backend.versions import Activation
@@ -17,7 +18,16 @@ from worker import acceptable, metrics, report_summary
 from worker.acceptable import Pool, Scored
 from worker.examples import Example, Split
 from worker.polls import Poll
-from worker.report_document import AcceptanceJson, PointJson, Report, RunJson, ShareJson, SplitJson, VersionJson
+from worker.report_document import (
+    AcceptanceJson,
+    AlarmJson,
+    PointJson,
+    Report,
+    RunJson,
+    ShareJson,
+    SplitJson,
+    VersionJson,
+)
 from worker.report_figures import share
 from worker.report_people import Crowd, people
 from worker.report_spend import total
@@ -46,6 +56,7 @@ class Material:
     undecided: Sequence[Example] = field(default=(), repr=False)
     audited: frozenset[str] = frozenset()
     open: Sequence[Scored] = field(default=(), repr=False)
+    alarms: Sequence[Raised] = ()
 
 
 def build(material: Material) -> Report:
@@ -73,6 +84,7 @@ def build(material: Material) -> Report:
         "people": people(_crowd(material, comparison), material.active),
         "last_run": _run(runs[0]) if runs else None,
         "activations": [{"version": a.version, "by": a.by, "at": a.at.isoformat()} for a in activations],
+        "drift": [_alarm(raised) for raised in material.alarms],
     }
     found["words"] = report_summary.words(found)
     return found
@@ -96,6 +108,24 @@ def pool(material: Material, comparison: Comparison) -> Pool:
         checked=acceptable.checked(material.schema, examples, material.active.graded),
         open=material.open,
     )
+
+
+def with_alarms(report: Report, alarms: Sequence[Raised]) -> Report:
+    """A report that was made before these alarms, the latest of which comes first."""
+    found: Report = {**report, "drift": [_alarm(raised) for raised in alarms]}
+    found["words"] = report_summary.words(found)
+    return found
+
+
+def _alarm(raised: Raised) -> AlarmJson:
+    alarm = raised.alarm
+    return {
+        "kind": alarm.kind,
+        "words": alarm.words,
+        "strength": round(alarm.strength, 3),
+        "version": raised.version,
+        "at": raised.at.isoformat(),
+    }
 
 
 def _curve(material: Material, runs: Sequence[RunRecord], active: VersionJson) -> list[PointJson]:

@@ -238,10 +238,20 @@ class ActivationJson(TypedDict):
     at: str
 
 
+class AlarmJson(TypedDict):
+    """`strength` is 1 at the threshold. `kind`: labels, margins, label_mass, accuracy or model."""
+
+    kind: str
+    words: str
+    strength: float
+    version: str
+    at: str
+
+
 class Report(TypedDict):
     """`words` say the whole in a few sentences. Versions and activations stand latest first, the active version before
     all; the curve runs from few labels to many. `left_out` counts annotations that are no ground truth by reason;
-    `contested` are tasks whose annotators split evenly."""
+    `contested` are tasks whose annotators split evenly. `drift` holds the last alarms, latest first."""
 
     project: str
     title: str
@@ -260,3 +270,4 @@ class Report(TypedDict):
     people: PeopleJson
     last_run: RunJson | None
     activations: list[ActivationJson]
+    drift: list[AlarmJson]

@@ -8,6 +8,7 @@ from worker.report_layout import MOST_IDS, Section, Table, named_ids
 from worker.report_people_sections import people
 
 _MOST_CELLS = 30
+_MOST_ALARMS = 5
 _NOTHING = "(none)"
 _RIGHT, _PROMISED, _WIDTH = "=", "+", 20
 _ENOUGH = 30  # labels from which on a calibration is more than its prior
@@ -20,6 +21,7 @@ def sections(report: Report) -> list[Section]:
     found = [
         Section("In short", tuple(report["words"])),
         _verdict(report),
+        _drift(report),
         _versions(report["versions"]),
         *(section for control in figures["controls"] for section in _control(control, basis)),
         _curve(report),
@@ -48,6 +50,15 @@ def _verdict(report: Report) -> Section:
     both = (("Tasks it mends", run["fixes"]), ("Tasks it spoils", run["breaks"]))
     tasks = [f"{title}: {named_ids(ids)}." for title, ids in both if ids]
     return Section(f"The last run, {_day(run['started_at'])}", (*run["words"], *stopped, *tasks))
+
+
+def _drift(report: Report) -> Section:
+    """Nothing in reports from before there were alarms."""
+    alarms = report.get("drift", [])
+    shown = [f"{_day(each['at'])}, {each['version']}: {each['words']}" for each in alarms[:_MOST_ALARMS]]
+    left = len(alarms) - len(shown)
+    more = [f"{left} earlier ones are in the JSON document."] if left else []
+    return Section("Drift", (*shown, *more))
 
 
 def _versions(versions: Sequence[VersionJson]) -> Section:

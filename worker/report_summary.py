@@ -9,7 +9,7 @@ from worker.report_document import FiguresJson, Report, VersionJson
 def words(report: Report) -> list[str]:
     """The rest of the document must be filled in."""
     judged = _judged(report, report["versions"][0]) if report["labels"] else ()
-    return [_labels(report), *judged, *_left(report)]
+    return [_labels(report), *_drift(report), *judged, *_left(report)]
 
 
 def _judged(report: Report, active: VersionJson) -> Iterator[str]:
@@ -33,6 +33,14 @@ def _labels(report: Report) -> str:
         f"{wording.counted(count, 'label')} count as ground truth, {blind} of them given without seeing a prediction. "
         f"{report['active']} is the active prompt."
     )
+
+
+def _drift(report: Report) -> Iterator[str]:
+    """Of the version that is active: another one begins anew."""
+    alarms = [each for each in report.get("drift", []) if each["version"] == report["active"]]
+    if alarms:
+        raised = wording.counted(len(alarms), "drift alarm")
+        yield f"{raised} since {report['active']} is the active prompt, the last on {alarms[0]['at'][:10]}: see Drift."
 
 
 def _accuracy(report: Report, active: VersionJson) -> Iterator[str]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from backend.alarms import AlarmStore
 from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import PromptVersion
 from backend.labeling.schema import LabelingSchema
@@ -58,6 +59,7 @@ def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator,
         undecided=truth.undecided,
         audited=served.audited(service, project, truth.examples),
         open=served.open_scores(service, project, versions[0].name, schema),
+        alarms=AlarmStore(service.redis).alarms(project),
     )
     service.runs.save_report(project, dict(report.build(material)))
 

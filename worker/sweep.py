@@ -35,6 +35,7 @@ class Sweep:
         for record in self._store.projects():
             self._take_up(record.key)
             self._reconcile(record.key)
+            self._watch(record.key)
         return True
 
     def until(self, over: threading.Event) -> None:
@@ -55,6 +56,12 @@ class Sweep:
         """Once in RECONCILE_S all annotations are compared: events get lost, and imports raise none."""
         if self._settings.can_push and self._dispatch.turn(f"reconcile:{project}", ttl_s=self._settings.reconcile_s):
             self._dispatch.touch(project, "follow", trigger="reconcile")
+
+    def _watch(self, project: str) -> None:
+        """Once in CANARY_S predictions and model are compared with what they were."""
+        settings = self._settings
+        if settings.canary_s and settings.can_push and self._dispatch.turn(f"watch:{project}", ttl_s=settings.canary_s):
+            self._dispatch.touch(project, "watch")
 
 
 @contextmanager

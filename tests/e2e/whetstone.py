@@ -47,7 +47,7 @@ def running(label_studio: LabelStudioServer, home: Path, **changes: Any) -> Iter
             port=free_port(),
             whetstone_home=home,
             blind_share=0,
-            **changes,
+            **{"canary_s": 0, **changes},
         )
         with Stack(settings) as stack:
             yield Whetstone(label_studio, stack, llm)

@@ -53,6 +53,12 @@ def _no_blind_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BLIND_SHARE", "0")
 
 
+@pytest.fixture(autouse=True)
+def _no_canary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the LLM is asked what a test asks, where a test does not say otherwise."""
+    monkeypatch.setenv("CANARY_S", "0")
+
+
 @pytest.fixture
 def configured(redis_url: str, scripted_llm: ScriptedLLM) -> Callable[..., Settings]:
     """Settings that point at the test's Redis and LLM; arguments change them."""
