@@ -1,12 +1,14 @@
 """Optimization runs and the last report of each project, in Redis."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
 
-from backend import scripts
+from backend import report_layout, scripts
 from backend.redis_client import project_key, translated
+from backend.report_layout import Section
 from backend.runs import RunRecord
 
 MOST_RUNS = 200
@@ -44,15 +46,23 @@ class RunStore:
         return next(iter(self.runs(project, 1)), None)
 
     @translated()
-    def save_report(self, project: str, document: dict[str, Any]) -> None:
-        """In place of the one before. Raises `ValueError` for what is no JSON, such as NaN."""
-        self._client.set(project_key(project, "report"), json.dumps(document, allow_nan=False))
+    def save_report(self, project: str, document: dict[str, Any], layout: Sequence[Section] = ()) -> None:
+        """The document and how it is laid out for people, in place of those before. Raises `ValueError` for what is no
+        JSON, such as NaN."""
+        text = json.dumps(document, allow_nan=False)
+        self._client.mset({_report(project): text, _layout(project): report_layout.to_json(layout)})
 
     @translated()
     def report(self, project: str) -> dict[str, Any] | None:
-        text = self._client.get(project_key(project, "report"))
+        text = self._client.get(_report(project))
         document: dict[str, Any] | None = None if text is None else json.loads(text)
         return document
+
+    @translated()
+    def report_layout(self, project: str) -> tuple[Section, ...]:
+        """Of the same report; empty where there is none."""
+        text = self._client.get(_layout(project))
+        return () if text is None else report_layout.from_json(text)
 
 
 def _runs(project: str) -> str:
@@ -61,3 +71,11 @@ def _runs(project: str) -> str:
 
 def _order(project: str) -> str:
     return project_key(project, "runs:order")
+
+
+def _report(project: str) -> str:
+    return project_key(project, "report")
+
+
+def _layout(project: str) -> str:
+    return project_key(project, "report:layout")

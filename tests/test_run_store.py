@@ -6,6 +6,7 @@ from redis import Redis
 
 from backend.labeling.errors import StoreError
 from backend.redis_client import connect
+from backend.report_layout import Section, Table
 from backend.run_store import RunStore
 from backend.runs import Estimate, RunRecord, Spend
 from backend.store import Store
@@ -81,6 +82,14 @@ def test_the_last_report_is_kept(store: RunStore) -> None:
     store.save_report(PROJECT, {"accuracy": None, "by_version": [{"name": "«p»"}]})
     assert store.report(PROJECT) == {"accuracy": None, "by_version": [{"name": "«p»"}]}
     assert store.report(OTHER) is None
+
+
+def test_a_report_is_kept_with_its_layout_and_both_are_replaced(store: RunStore) -> None:
+    laid_out = (Section("In short", ("Well.",)), Section("Labels", (), Table(("label", "n"), (("<a>", "3"),))))
+    store.save_report(PROJECT, {"accuracy": 0.5}, laid_out)
+    assert store.report_layout(PROJECT) == laid_out
+    store.save_report(PROJECT, {"accuracy": 0.6})
+    assert store.report_layout(PROJECT) == store.report_layout(OTHER) == ()
 
 
 def test_a_report_that_is_no_json_is_refused_and_the_last_one_stays(store: RunStore) -> None:

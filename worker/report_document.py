@@ -43,9 +43,13 @@ class ControlJson(TypedDict):
 
 
 class BinJson(TypedDict):
+    """`accuracy` with Wilson's 90 % interval."""
+
     n: int
     score: float
     accuracy: float
+    low: float
+    high: float
 
 
 class RiskPointJson(TypedDict):

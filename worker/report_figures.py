@@ -101,7 +101,9 @@ def calibration(schema: LabelingSchema, examples: Sequence[Example], graded: Map
 
 
 def _bin(found: reliability.Bin) -> BinJson:
-    return {"n": found.n, "score": found.score, "accuracy": found.accuracy}
+    """Answers of one score are equally right, so that the right ones in a bin need not be a whole number."""
+    around = metrics.share(round(found.accuracy * found.n), found.n)
+    return {"n": found.n, "score": found.score, "accuracy": found.accuracy, "low": around.low, "high": around.high}
 
 
 def _risk_coverage(scores: Sequence[float], right: Sequence[bool]) -> RiskCoverageJson:

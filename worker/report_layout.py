@@ -1,24 +1,11 @@
-"""Headings, paragraphs and tables of plain text: what the report is laid out as."""
+"""What the report's sections are laid out with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from backend.report_layout import Section as Section
+from backend.report_layout import Table as Table
 
 MOST_IDS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The paragraphs stand before the table."""
-
-    title: str
-    paragraphs: tuple[str, ...] = ()
-    table: Table | None = None
 
 
 def named_ids(ids: Sequence[str]) -> str:

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from worker import wording
 from worker.report_document import ControlJson, FiguresJson, Report, ShareJson, VersionJson
-from worker.report_layout import MOST_IDS, Section, Table, named_ids
+from worker.report_layout import MOST_IDS, named_ids
+from worker.report_layout import Section as Section
+from worker.report_layout import Table as Table
 from worker.report_people_sections import people
 
 _MOST_CELLS = 30

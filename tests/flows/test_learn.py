@@ -66,6 +66,8 @@ def test_a_report_is_there_after_a_run(client: FlaskClient, learn: Learner) -> N
     assert report
     assert report["active"] == run.challenger
     assert report["labels"] == 40
+    laid_out = service_of(client).runs.report_layout(PROJECT)
+    assert list(laid_out[0].paragraphs) == report["words"]
 
 
 def test_the_report_holds_people_and_the_llm_against_each_other(learn: Learner, label_studio: LabelStudioStub) -> None:

@@ -18,8 +18,8 @@ from backend.pushing import Target
 from backend.service import Service
 from worker import acceptable, accepting
 from worker.accepting import Found, OpenTask
-from worker.certify import Certificate, certify
 from worker.certificate_text import words
+from worker.certify import Certificate, certify
 
 _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
