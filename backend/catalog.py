@@ -29,7 +29,8 @@ class ProjectEntry:
 @dataclass(frozen=True, slots=True)
 class VersionEntry:
     """`run` made it, with the `decision` and `estimate` of that run; the initial prompt was made by none.
-    `fits` tells whether it is of the labeling configuration that the project has now. `activations`: latest first."""
+    `summary` says in a line what the prompt is made of, `fits` whether it is of the labeling configuration that the
+    project has now. `activations`: latest first."""
 
     name: str
     active: bool
@@ -39,6 +40,7 @@ class VersionEntry:
     model: str
     config_hash: str
     created_at: datetime
+    summary: str
     activations: tuple[Activation, ...]
     run: str | None
     decision: Decision | None
@@ -143,6 +145,7 @@ class _Known:
             model=version.model,
             config_hash=version.config_hash,
             created_at=version.created_at,
+            summary=prompt_text.summary(version.prompt),
             activations=tuple(one for one in self.activations if one.version == version.name),
             run=made_by.id if made_by else None,
             decision=made_by.decision if made_by else None,

@@ -22,6 +22,26 @@ def diff(before: PromptVersion, after: PromptVersion) -> list[str]:
     return list(difflib.unified_diff(old, new, before.name, after.name, lineterm=""))
 
 
+def summary(prompt: Prompt) -> str:
+    """What it is made of, in a line: "8 demonstrations; reasons before it answers"."""
+    return "; ".join([*_parts(prompt), *_techniques(prompt), *_fitted(prompt.calibration)]) or "the instruction alone"
+
+
+def _parts(prompt: Prompt) -> Iterator[str]:
+    """What is counted: what `_techniques` says of demonstrations tells their number too."""
+    counts = {
+        "demonstration": 0 if prompt.packs or prompt.shown else len(prompt.demonstrations),
+        "rule": len(prompt.rules),
+        "definition": len(prompt.definitions),
+    }
+    yield from (f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items() if count)
+
+
+def _fitted(calibration: Calibration) -> Iterator[str]:
+    if calibration.fitted_on:
+        yield f"scores fitted on {calibration.fitted_on} labels"
+
+
 def _blocks(prompt: Prompt) -> Iterator[str]:
     yield _block("Instruction", _sentences(prompt.instruction))
     yield _block("Definitions", (f"{label}: {meaning}" for label, meaning in prompt.definitions.items()))

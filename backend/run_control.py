@@ -11,11 +11,8 @@ from backend import catalog
 from backend.dispatch import OPTIMIZE
 from backend.labeling.errors import SettingsError
 from backend.projects import ConflictError
-from backend.runs import RunState
 from backend.service import Service
 from backend.store import ProjectRecord
-
-_OVER: tuple[RunState, ...] = ("done", "canceled")
 
 
 @checked(frozen=True, slots=True, config=ConfigDict(extra="forbid", strict=True))
@@ -65,7 +62,7 @@ def request(service: Service, record: ProjectRecord, options: RunOptions) -> Req
 def cancel(service: Service, record: ProjectRecord, run_id: str | None = None) -> Canceled:
     """The run under way ends at its next step, one that waits before it begins, or begins again; what was published
     stays. A `run_id` must be of that one. Raises `NotKnownError`, and `ConflictError` where there is nothing to end."""
-    if run_id is not None and catalog.run(service, record, run_id).state in _OVER:
+    if run_id is not None and catalog.run(service, record, run_id).is_over:
         raise ConflictError(f"run {run_id} of project {record.numeric_id} is over", hint="There is nothing to cancel.")
     running = _running(service, record)
     if not service.dispatch.cancel(record.key):
@@ -78,7 +75,7 @@ def cancel(service: Service, record: ProjectRecord, run_id: str | None = None) -
 def _interrupted(service: Service, record: ProjectRecord) -> str | None:
     """A run that waited for its next try has ended with its job, unless all but its report was done."""
     latest = service.runs.latest(record.key)
-    if latest is None or latest.state in _OVER or latest.decision:
+    if latest is None or latest.is_over or latest.decision:
         return None
     service.runs.save(latest.canceled(datetime.now(UTC)))
     return latest.id
@@ -86,5 +83,5 @@ def _interrupted(service: Service, record: ProjectRecord) -> str | None:
 
 def _running(service: Service, record: ProjectRecord) -> str | None:
     latest = service.runs.latest(record.key)
-    under_way = latest is not None and latest.state not in _OVER and service.dispatch.is_running(record.key)
+    under_way = latest is not None and not latest.is_over and service.dispatch.is_running(record.key)
     return latest.id if latest and under_way else None

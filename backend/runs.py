@@ -82,6 +82,10 @@ class RunRecord:
     best: float | None = None
     ended_at: datetime | None = None
 
+    @property
+    def is_over(self) -> bool:
+        return self.state in {"done", "canceled"}
+
     def canceled(self, at: datetime) -> "RunRecord":
         words = ("Canceled before its end. Nothing was changed.",)
         return replace(self, state="canceled", words=words, stage="", ended_at=at)

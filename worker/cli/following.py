@@ -17,7 +17,6 @@ Show = Callable[[RunRecord], None]
 
 _POLL_S = 0.5
 _ALONE_S = 15.0  # a worker that was restarted is away for a moment
-_OVER = ("done", "canceled")
 
 
 class NoWorkerError(WhetstoneError):
@@ -56,7 +55,7 @@ def known_runs(service: Service, project: str) -> frozenset[str]:
     """Those that a run asked for now cannot be: they are over, or under way already. One whose worker died is taken up
     again, and is none of them."""
     is_running = service.dispatch.is_running(project)
-    return frozenset(run.id for run in service.runs.runs(project) if run.state in _OVER or is_running)
+    return frozenset(run.id for run in service.runs.runs(project) if run.is_over or is_running)
 
 
 def follow(
@@ -70,7 +69,7 @@ def follow(
         run = _new(service, project, known)
         if run:
             show(run)
-            if run.state in _OVER:
+            if run.is_over:
                 return run
         if not waits:
             raise JobFailedError(f"project {project}: the run ended early: {_reason(service, project)}")
