@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthoriz
 from backend import api, logs, rest, settings
 from backend.counters import Count
 from backend.labeling.errors import StoreError, WhetstoneError
+from backend.pages import routes
 from backend.service import Service
 from backend.settings import Settings
 
@@ -20,7 +21,7 @@ def create_app(configured: Settings | None = None) -> Flask:
     """Raises `SettingsError`; connects to nothing yet."""
     current = configured or settings.load()
     logs.configure(current)
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder="pages/static", template_folder="pages/templates")
     app.config["MAX_CONTENT_LENGTH"] = current.max_body_mb * 1024 * 1024
     app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's default provider has it
     app.extensions["whetstone"] = Service(current)
@@ -28,6 +29,7 @@ def create_app(configured: Settings | None = None) -> Flask:
     app.after_request(_end)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(rest.blueprint)
+    app.register_blueprint(routes.blueprint)
     app.register_error_handler(WhetstoneError, _refuse)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _fault)

@@ -13,6 +13,7 @@ from worker.examples import Example
 from worker.outcomes import Graded
 from worker.report import Judged, Material, build
 from worker.report_document import Report
+from worker.report_sections import sections
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 URL = "http://label-studio.test:8080"
@@ -69,7 +70,7 @@ class History:
         document = build(
             Material(self.key, "Kettles", schema, examples, judged, AT, runs=self.service.runs.runs(self.key))
         )
-        self.service.runs.save_report(self.key, dict(document))
+        self.service.runs.save_report(self.key, dict(document), sections(document))
         return document
 
     def active(self) -> str:

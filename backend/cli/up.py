@@ -41,6 +41,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 def _announce(stack: Stack, settings: Settings) -> None:
     llm = f"{settings.local_model} at {settings.llm_base_url}" if settings.uses_local_llm else settings.llm_base_url
     click.echo(f"Service  {stack.backend_url}   for Label Studio: Settings > Model, or `whetstone connect PROJECT_ID`")
+    click.echo(f"Pages    {stack.backend_url}/   projects, runs under way, reports, prompts")
     click.echo(f"LLM      {llm}")
     if not settings.redis_url:
         click.echo(f"Redis    {stack.redis_url}   its data in {settings.whetstone_home / 'redis'}")

@@ -1,0 +1,190 @@
+"""What the pages show, read from the stores."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from backend import catalog, prompt_text
+from backend.catalog import ProjectEntry, VersionEntry, VersionPage
+from backend.dispatch import OPTIMIZE
+from backend.labeling.errors import SchemaError
+from backend.pages import charts
+from backend.pages.charts import Mark
+from backend.report_layout import Section
+from backend.runs import RunRecord
+from backend.service import Service
+from backend.store import ProjectRecord
+
+_MOST_RUNS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectLine:
+    """`address` names it in a page's path: its number, or its key where another instance has the same number.
+    `labels` are those that its configuration offers, `site` where its Label Studio is."""
+
+    entry: ProjectEntry
+    address: str
+    labels: tuple[str, ...]
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPart:
+    """`right`, `kept` and `labels` are its main figures, the first two as the report words them; `of` says which
+    version on which labels. The charts are SVG, "" with nothing to draw."""
+
+    made_at: str
+    labels: int
+    of: str
+    right: Mapping[str, Any]
+    kept: Mapping[str, Any]
+    curve: str
+    reliability: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPage:
+    """`run` is the latest if it is not over, `verdict` the last that is, `runs` the latest of all. `running`: somebody
+    is at work; `busy`: or there is work that waits for one of the `workers`. `versions`: the active one first, then
+    the latest."""
+
+    id: int
+    link: str
+    site: str
+    labels: tuple[str, ...]
+    active: VersionEntry | None
+    previous: str | None
+    versions: tuple[VersionEntry, ...]
+    run: RunRecord | None
+    verdict: RunRecord | None
+    runs: tuple[RunRecord, ...]
+    running: bool
+    busy: bool
+    workers: int
+    can_learn: bool
+    report: ReportPart | None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPage:
+    """`diff` are the lines in which it differs `against` another: the active version, or for the active one what it was
+    made from; None where there is no other."""
+
+    id: int
+    version: VersionPage
+    against: str | None
+    diff: tuple[str, ...]
+
+
+def overview(service: Service) -> list[ProjectLine]:
+    """Sorted by number."""
+    configs = {record.key: record.config for record in service.store.projects()}
+    entries = sorted(catalog.entries(service), key=lambda entry: (entry.id, entry.key))
+    several = Counter(entry.id for entry in entries)
+    return [
+        ProjectLine(
+            entry,
+            str(entry.id) if several[entry.id] == 1 else entry.key,
+            _labels(service, configs.get(entry.key, "")),
+            _site(entry.label_studio_url),
+        )
+        for entry in entries
+    ]
+
+
+def project(service: Service, record: ProjectRecord) -> ProjectPage:
+    found = catalog.versions(service, record)
+    running = service.dispatch.is_running(record.key)
+    runs = tuple(service.runs.runs(record.key, _MOST_RUNS))
+    return ProjectPage(
+        id=record.numeric_id,
+        link=_link(record),
+        site=_site(record.label_studio_url),
+        labels=_labels(service, record.config),
+        active=next((entry for entry in found.versions if entry.active), None),
+        previous=found.previous,
+        versions=tuple(sorted(found.versions, key=lambda entry: not entry.active)),
+        run=next((run for run in runs[:1] if not run.is_over), None),
+        verdict=next((run for run in runs if run.is_over), None),
+        runs=runs,
+        running=running,
+        busy=running or service.dispatch.is_pending(record.key, "optimize"),
+        workers=service.dispatch.workers(OPTIMIZE),
+        can_learn=service.settings.can_push,
+        report=_report(service, record),
+    )
+
+
+def prompt(service: Service, record: ProjectRecord, name: str) -> PromptPage:
+    """Raises `NotKnownError`."""
+    page = catalog.page(service, record, name)
+    active = service.store.active(record.key)
+    other = page.entry.parent if active and active.name == name else active.name if active else None
+    before = service.store.version(record.key, other) if other else None
+    if before is None:
+        return PromptPage(record.numeric_id, page, None, ())
+    this = catalog.version(service, record, name)
+    return PromptPage(record.numeric_id, page, before.name, tuple(prompt_text.diff(before, this)[2:]))
+
+
+def _labels(service: Service, config: str) -> tuple[str, ...]:
+    """None of a configuration that cannot be labelled with, or whose labels come with each task."""
+    try:
+        controls = service.schema(config).controls
+    except SchemaError:
+        return ()
+    return tuple(label.value for control in controls for label in control.labels)
+
+
+def _site(url: str) -> str:
+    """Host and port, without what may be secret in an address."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _link(record: ProjectRecord) -> str:
+    """The project in Label Studio; "" where its address is none that a browser should open."""
+    parts = urlsplit(record.label_studio_url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        return ""
+    return (
+        f"{parts.scheme}://{_site(record.label_studio_url)}{parts.path.rstrip('/')}/projects/{record.numeric_id}/data"
+    )
+
+
+def _report(service: Service, record: ProjectRecord) -> ReportPart | None:
+    document = service.runs.report(record.key)
+    if document is None:
+        return None
+    active = document["versions"][0]
+    figures = active[active["basis"]]
+    where = "labels it had not seen" if active["basis"] == "unseen" else "all labels, which flatter it"
+    return ReportPart(
+        made_at=document["made_at"],
+        labels=document["labels"],
+        of=f"{active['version']}, {where}",
+        right=figures["accuracy"],
+        kept=document["acceptance"]["shown"],
+        curve=charts.learning_curve([_served(point) for point in document["curve"]]),
+        reliability=charts.reliability([_kept_word(each) for each in figures["calibration"]["bins"]]),
+        sections=service.runs.report_layout(record.key),
+    )
+
+
+def _served(point: Mapping[str, Any]) -> Mark:
+    """Hollow where the prompt stayed."""
+    share = point["accuracy"]
+    decision = (point["decision"] or "now").replace("_", " ")
+    said = f"{point['labels']} labels, {point['version']}: right on {share['words']}; {decision}"
+    changed = point["decision"] == "published"
+    return Mark(point["labels"], share["value"] or 0.0, share["low"], share["high"], said, hollow=not changed)
+
+
+def _kept_word(found: Mapping[str, Any]) -> Mark:
+    """A report from before intervals were kept has none to show."""
+    score, right = found["score"], found["accuracy"]
+    said = f"{found['n']} labels with a score of {score:.2f} on average: {right:.0%} right"
+    return Mark(score, right, found.get("low", right), found.get("high", right), said)
