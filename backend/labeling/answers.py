@@ -113,5 +113,7 @@ class TaskPrediction:
     controls: tuple[ControlPrediction, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As in `/predict`'s `results` and `/import/predictions`, without the task."""
-        return {"result": [dict(item) for item in self.result], "score": self.score, "model_version": self.version}
+        """As in `/predict`'s `results` and `/import/predictions`, without the task; and the rationale, if there is one,
+        for which `reasons.shown` finds a place."""
+        made = {"result": [dict(item) for item in self.result], "score": self.score, "model_version": self.version}
+        return made | ({"rationale": self.rationale} if self.rationale else {})

@@ -30,6 +30,12 @@ def llguidance(codes: Sequence[str], *, reasoned: bool = False) -> str:
     return str(made.ll_grammar())
 
 
+@lru_cache(maxsize=1)
+def a_line() -> str:
+    """llguidance text of a line of rationale alone."""
+    return str(gen(_RATIONALE, regex=_LINE).ll_grammar())
+
+
 def json_schema(codes: Sequence[str], *, reasoned: bool = False) -> str:
     """The same set for servers that take only JSON schemas: an object with one enumerated string, after the rationale
     where one is asked for."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from backend.labeling import cascade, fields
+from backend.labeling import cascade, explanation, fields
 from backend.labeling.answers import ControlPrediction, TaskAnswers, TaskPrediction
 from backend.labeling.asking import Asker
 from backend.labeling.asking import Limits as Limits
@@ -74,6 +74,21 @@ class Labeler:
         questions = [question for control in schema.controls for question in control.questions(data)]
         found = {question.key: asker.distribution(question) for question in questions}
         return TaskAnswers(found, cut, asker.usage, asker.calls, asker.told)
+
+    def explain(
+        self, version: PromptVersion, schema: LabelingSchema, data: Mapping[str, Any], prediction: Mapping[str, Any]
+    ) -> str:
+        """Why the labels of a prediction of that version fit the task, in a sentence or two; "" where none applies, or
+        nothing is said. `prediction` is as `TaskPrediction.to_json` or Label Studio has it. One call; raises as `label`
+        does."""
+        labels = explanation.chosen(schema, data, prediction["result"])
+        if not labels:
+            return ""
+        values, _ = self._values(schema, data)
+        asked = explanation.request(
+            version.prompt, schema, values, labels, able=self.engine.capabilities, limits=self.limits
+        )
+        return explanation.read(self.engine.complete(asked).text)
 
     def _values(self, schema: LabelingSchema, data: Mapping[str, Any]) -> tuple[tuple[Value, ...], bool]:
         """Long texts share the token budget evenly."""

@@ -141,7 +141,7 @@ def render(
     cue = _cue(question, codes)
     head = _head(prompt, question, codes)
     shown = [shot for one in prompt.demonstrations if (shot := _demonstration(prompt, question, codes, one))]
-    task = _fence(values, fenced=prompt.fenced)
+    task = fence(values, fenced=prompt.fenced)
     if prompt.style == "text":
         blocks = [head, *(_plain(shot, cue) for shot in shown), _plain(_Shot(task, reason), cue)]
         return Rendered(text="\n\n".join(blocks))
@@ -238,10 +238,10 @@ def _demonstration(
         right = (code for code, label in zip(codes, question.labels, strict=True) if label.value in chosen)
         answer = next(right, "")
     reason = demonstration.reason if prompt.rationale else ""
-    return _Shot(_fence(demonstration.values, fenced=prompt.fenced), reason, answer) if answer else None
+    return _Shot(fence(demonstration.values, fenced=prompt.fenced), reason, answer) if answer else None
 
 
-def _fence(values: Sequence[Value], *, fenced: bool) -> str:
+def fence(values: Sequence[Value], *, fenced: bool) -> str:
     """Each field between `<name>` and `</name>`. Inside a text these tags lose their bracket, so that it cannot leave
     its fence, nor open another field's."""
     if not fenced:

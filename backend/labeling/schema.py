@@ -15,6 +15,18 @@ from backend.labeling.controls import CONTROLS, Control
 from backend.labeling.errors import SchemaError, TaskError
 from backend.labeling.fields import TEXT_OBJECTS, DataField, Value
 
+_TEXT_AREA = "TextArea"
+
+
+@dataclass(frozen=True, slots=True)
+class TextArea:
+    """Free text about the whole task: nothing that we label, but a place for a rationale. `note` says that it is left
+    alone, which holds unless it is the rationale's."""
+
+    name: str
+    to_name: str
+    note: str
+
 
 @dataclass(frozen=True, slots=True)
 class LabelingSchema:
@@ -24,6 +36,14 @@ class LabelingSchema:
     fields: tuple[DataField, ...]
     notes: tuple[str, ...]
     config_hash: str
+    text_areas: tuple[TextArea, ...] = ()
+
+    def text_area(self, name: str) -> TextArea | None:
+        return next((area for area in self.text_areas if area.name == name), None)
+
+    def notes_but(self, area: TextArea | None) -> tuple[str, ...]:
+        """`notes` where `area` is in use."""
+        return tuple(note for note in self.notes if area is None or note != area.note)
 
     def values(self, data: Mapping[str, Any]) -> tuple[Value, ...]:
         """The task's texts, in the configuration's order.
@@ -66,11 +86,13 @@ def parse(config: str) -> LabelingSchema:
         raise SchemaError(f"the labeling configuration cannot be read: {error}") from error
     fields, notes = _fields(interface)
     notes += _unnamed(tree)
-    controls = []
+    controls, text_areas = [], []
     for tag in interface.controls:
         reason = _reason_to_skip(tag, tree, fields)
         if reason:
             notes.append(f'{tag.tag} "{tag.name}" is left alone: {reason}')
+            if tag.tag == _TEXT_AREA and tag.attr.get("perRegion") != "true":
+                text_areas.append(TextArea(tag.name, tag.to_name[0], notes[-1]))
             continue
         control, remarks = CONTROLS[tag.tag](tag)
         notes += remarks + list(_duplicates(tree, tag.name))
@@ -78,7 +100,7 @@ def parse(config: str) -> LabelingSchema:
             controls.append(control)
     if not controls:
         raise SchemaError("; ".join(["the labeling configuration has no control that Whetstone labels", *notes]))
-    return LabelingSchema(tuple(controls), tuple(fields.values()), tuple(notes), _hash(canonical))
+    return LabelingSchema(tuple(controls), tuple(fields.values()), tuple(notes), _hash(canonical), tuple(text_areas))
 
 
 def _tree(config: str) -> etree._Element:
@@ -151,6 +173,13 @@ def _control(tree: etree._Element, name: str) -> etree._Element:
     return next(element for element in tree.iter() if element.get("name") == name and element.get("toName"))
 
 
-def _hash(config: str) -> str:
-    """Over the canonical XML, so that white space between attributes does not begin a new lineage."""
-    return hashlib.sha256(etree.canonicalize(config, strip_text=True).encode()).hexdigest()[:12]
+def _hash(canonical: str) -> str:
+    """Over the canonical XML, so that white space between attributes does not begin a new lineage; nor does a TextArea
+    that comes or goes, since no label depends on it."""
+    tree = etree.fromstring(canonical)
+    for area in list(tree.iter(_TEXT_AREA)):
+        around = area.getparent()
+        if around is not None and not len(area):
+            around.remove(area)
+    text = etree.canonicalize(etree.tostring(tree, encoding="unicode"), strip_text=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

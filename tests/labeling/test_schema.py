@@ -232,3 +232,42 @@ def test_values_of_different_kinds_have_different_data_hashes() -> None:
 
 def test_a_changed_option_changes_the_data_hash() -> None:
     assert DYNAMIC.data_hash({"options": ["a"]}) != DYNAMIC.data_hash({"options": ["b"]})
+
+
+AREA = '<TextArea name="why" toName="text" rows="3"/>'
+
+
+def added(element: str, config: str = choices(*TWO)) -> str:
+    return config.replace("</View>", f"  {element}\n</View>")
+
+
+def test_a_text_area_is_a_place_for_rationales_and_no_longer_left_alone_when_it_is_used() -> None:
+    parsed = parse(added(AREA))
+    area = parsed.text_area("why")
+    assert area is not None
+    assert (area.name, area.to_name) == ("why", "text")
+    assert len(parsed.notes) == len(parsed.notes_but(None)) == 1
+    assert parsed.notes_but(area) == ()
+    assert parsed.text_area("rationale") is None
+
+
+def test_a_text_area_of_regions_is_no_place_for_a_rationale() -> None:
+    assert parse(added(AREA.replace("/>", ' perRegion="true"/>'))).text_areas == ()
+
+
+@pytest.mark.parametrize("element", [AREA, AREA + AREA.replace("why", "note"), f"\n{AREA}<!-- why? -->\n"])
+def test_a_text_area_that_comes_or_goes_leaves_the_configurations_hash(element: str) -> None:
+    assert parse(added(element)).config_hash == parse(choices(*TWO)).config_hash
+
+
+def test_configurations_without_a_text_area_hash_as_ever() -> None:
+    """Versions and recorded answers are kept under this name."""
+    assert parse(choices(*TWO)).config_hash == "a27e09cef60e"
+    assert parse(choices("a", "c", attributes='choice="multiple"')).config_hash == "2ae684e0a5b1"
+
+
+def test_what_a_text_area_holds_beside_text_counts() -> None:
+    inside = (
+        '<TextArea name="why" toName="text"><Choices name="c" toName="text"><Choice value="x"/></Choices></TextArea>'
+    )
+    assert parse(added(inside)).config_hash != parse(choices(*TWO)).config_hash
