@@ -120,7 +120,8 @@ def prometheus() -> Response:
 def validate() -> dict[str, Any]:
     """Whether a configuration can be labelled; Label Studio's Community edition does not ask."""
     config = _text(_body().get("config") or _body().get("schema"), "config")
-    return {"status": "ok", "notes": list(service().schema(config).notes)}
+    schema = service().schema(config)
+    return {"status": "ok", "notes": list(schema.notes_but(service().rationale_area(schema)))}
 
 
 @blueprint.post("/train")

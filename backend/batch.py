@@ -50,6 +50,17 @@ class Inquiry:
     keep: Callable[[Mapping[str, TaskAnswers]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Explaining:
+    """`predictions` to give a reason for, of one version, by data hash; as they are stored or Label Studio has them."""
+
+    version: PromptVersion
+    schema: LabelingSchema
+    predictions: Mapping[str, Mapping[str, Any]]
+    deadline: Deadline
+
+
+# A prediction as it is stored, with its rationale where there is one.
 Outcome = dict[str, Any] | Failure
 
 
@@ -99,6 +110,20 @@ class BatchLabeler:
             tasks, lambda data: labeler.ask(inquiry.prompt, inquiry.schema, data), inquiry.keep, inquiry.deadline
         )
         self._drive(lanes, "optimize", inquiry.deadline)
+        self._count(engines, {})
+        return lanes.outcomes()
+
+    def explain(self, asked: Explaining, tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, str | Failure]:
+        """A reason for each prediction, at the lowest priority; nothing is stored. `tasks` are their data by data
+        hash."""
+        labeler, engines = self._patient(asked.deadline)
+
+        def make(data: Mapping[str, Any]) -> str:
+            prediction = asked.predictions[asked.schema.data_hash(data)]
+            return labeler.explain(asked.version, asked.schema, data, prediction)
+
+        lanes = Lanes(tasks, make, lambda _: None, asked.deadline)
+        self._drive(lanes, "optimize", asked.deadline)
         self._count(engines, {})
         return lanes.outcomes()
 

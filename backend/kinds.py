@@ -23,6 +23,7 @@ class Kind:
 KINDS = {
     "label_project": Kind(LABEL, timeout_s=3600),
     "prune": Kind(LABEL, timeout_s=3600),
+    "explain": Kind(LABEL, timeout_s=600),
     "follow": Kind(LABEL, timeout_s=600, first=True),
     "watch": Kind(LABEL, timeout_s=3600),
     "optimize": Kind(OPTIMIZE, timeout_s=6 * 3600),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import structlog
 
@@ -12,14 +12,14 @@ from backend.blind import is_blind, lacks_annotations
 from backend.counters import Counters
 from backend.dispatch import Dispatch
 from backend.engine import endpoint_key, limits, make_engine, make_wire
+from backend.labeling import reasons, templates
 from backend.labeling import schema as schemas
-from backend.labeling import templates
 from backend.labeling.engines.base import Engine
 from backend.labeling.errors import StoreError
 from backend.labeling.fields import plain
 from backend.labeling.labeler import Labeler
 from backend.labeling.prompt import Prompt, PromptVersion, content_hash
-from backend.labeling.schema import LabelingSchema
+from backend.labeling.schema import LabelingSchema, TextArea
 from backend.lanes import Failure
 from backend.limiter import Limiter, Priority
 from backend.patience import Deadline
@@ -132,7 +132,8 @@ class Service:
             return active
         version = self._seed(self.store.next_number(key), schema, expert_instruction=expert_instruction)
         if self.store.publish(key, version, active.name if active else None):
-            _log.info("initial prompt published", project=key, version=version.name, schema_notes=schema.notes)
+            notes = schema.notes_but(self.rationale_area(schema))
+            _log.info("initial prompt published", project=key, version=version.name, schema_notes=notes)
             if active:
                 self.label_open_tasks(key)
         return self.store.active(key) or version  # remembered, in case Redis goes away
@@ -167,9 +168,18 @@ class Service:
         priority: Priority,
         deadline_s: float,
     ) -> list[Outcome]:
-        """`tasks` are tasks' data: nothing else of a task can reach a prompt."""
-        deadline = Deadline.after(deadline_s)
-        return self.batches.label(Batch(key, current.version, current.schema, tasks, priority, deadline))
+        """`tasks` are tasks' data: nothing else of a task can reach a prompt. Predictions come as Label Studio takes
+        them."""
+        batch = Batch(key, current.version, current.schema, tasks, priority, Deadline.after(deadline_s))
+        area = self.rationale_area(current.schema)
+        return [
+            reasons.shown(outcome, area, current.schema.data_hash(data)) if _is_reasoned(outcome) else outcome
+            for data, outcome in zip(tasks, self.batches.label(batch), strict=True)
+        ]
+
+    def rationale_area(self, schema: LabelingSchema) -> TextArea | None:
+        """Where reasons are shown; None where the configuration has no place for them."""
+        return schema.text_area(self.settings.rationale_control)
 
     def predict(self, key: str, config: str, tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Label Studio's tasks become its `results`: in order, `{}` for one that failed or is to stay blind. Those that
@@ -221,6 +231,15 @@ class Service:
         except StoreError as error:
             _log.warning("the project's tasks cannot be queued", project=key, reason=str(error))
 
+    def explain_labels(self, key: str) -> None:
+        """Has the worker give a reason for the labels of open tasks that score low, where that is wanted."""
+        if not self.settings.can_push or not self.settings.explain_below:
+            return
+        try:
+            self.dispatch.touch(key, "explain")
+        except StoreError as error:
+            _log.warning("reasons cannot be queued", project=key, reason=str(error))
+
     def follow(self, key: str, *, trigger: str = "") -> None:
         """Has the worker read what annotators decided, and improve the prompt when there is enough of it."""
         self._ask(key, "follow", trigger)
@@ -241,6 +260,10 @@ def _stronger(settings: Settings, store: Store) -> Engine | None:
     """The LLM for what the student is not sure of."""
     theirs = settings.stronger
     return make_engine(theirs, make_wire(theirs), store) if theirs else None
+
+
+def _is_reasoned(outcome: Outcome) -> TypeGuard[dict[str, Any]]:
+    return not isinstance(outcome, Failure) and "rationale" in outcome
 
 
 def _content(version: PromptVersion) -> str:

@@ -25,6 +25,8 @@ def _redis_url(value: str) -> str:
     return value
 
 
+RATIONALE_CONTROL = "rationale"
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
@@ -52,6 +54,13 @@ class Settings(BaseSettings):
     llm_thinking_tokens: int = Field(2048, ge=1, description="tokens for a model that cannot answer without thinking")
     rationale_samples: int = Field(
         5, ge=1, le=50, description="most rationales a task that self-consistency draws; 1: it is not tried"
+    )
+    rationale_control: str = Field(
+        RATIONALE_CONTROL,
+        description="the TextArea of the labeling configuration that reasons go into, if there is one",
+    )
+    explain_below: float = Field(
+        0, ge=0, le=1, description="score below which a label gets a reason afterwards, in the background; 0: none does"
     )
     local_model: str = Field("smollm2-135m", description="smollm2-135m, gemma3-270m, or the path of a GGUF file")
     local_llm_port: int = Field(9091, ge=1, le=65535, description="the local LLM's port")

@@ -9,16 +9,19 @@ from rq import Retry, get_current_job
 from backend import pushing, settings
 from backend.alarms import Alarm
 from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, SchemaError
+from backend.patience import Deadline
 from backend.pushing import ProjectGoneError
 from backend.run_lock import RunningError
 from backend.service import Service
 from backend.settings import Settings
+from worker import explain as explaining
 from worker import follow as following
 from worker import learn, relabel
 from worker import watch as watching
 
 _log = structlog.get_logger(__name__)
 _MOST_WAITS, _WAIT_S = 1000, 60
+_EXPLAINING_S = 30.0  # new tasks wait no longer for their labels
 
 
 def label_project(project: str) -> int:
@@ -35,6 +38,7 @@ def label_project(project: str) -> int:
     else:
         pushing.settle_title(service, client, to)
         service.dispatch.touch(project, "prune")
+        service.explain_labels(project)
     service.dispatch.settle(project, "label_project", seen)
     return len(ids)
 
@@ -49,6 +53,20 @@ def prune(project: str) -> bool:
     if more:
         service.dispatch.touch(project, "prune")
     service.dispatch.settle(project, "prune", seen)
+    return more
+
+
+def explain(project: str) -> bool:
+    """Reasons for the labels of open tasks that score low, a part at a time, so that other work comes in between."""
+    service = _service()
+    seen = service.dispatch.request(project, "explain").revision
+    client = pushing.make_client(service.settings)
+    to = pushing.target(service, client, _id(project), key=project)
+    deadline = Deadline.after(_EXPLAINING_S)
+    more = explaining.explain(service, client, to, below=service.settings.explain_below, deadline=deadline)
+    if more:
+        service.dispatch.touch(project, "explain")
+    service.dispatch.settle(project, "explain", seen)
     return more
 
 
@@ -125,6 +143,8 @@ def label_chunk(project: str, task_ids: list[int]) -> dict[str, int]:
     _count(service, project, to.current.version.name, done=done, failed=outcome.failed + lost)
     if done:
         pushing.settle_title(service, client, to)
+    if outcome.pushed and not _is_bulk(service, project, to.current.version.name):
+        service.explain_labels(project)
     if outcome.waiting:
         raise EngineUnreachableError(f"{len(outcome.waiting)} tasks have no prediction yet: {outcome.reason}")
     return {"pushed": outcome.pushed, "failed": outcome.failed}
@@ -146,10 +166,17 @@ def _count(service: Service, project: str, version: str, *, done: int, failed: i
     if progress and progress.finished:
         _log.info("bulk labeling finished", project=project, version=version, failed=progress.failed)
         service.dispatch.touch(project, "prune")
+        service.explain_labels(project)
     job = get_current_job()
     if job:
         job.meta["counted"] = [version, done, failed]
         job.save_meta()  # type: ignore[no-untyped-call] # rq leaves it untyped
+
+
+def _is_bulk(service: Service, project: str, version: str) -> bool:
+    """Whether more of a bulk labeling is to come, whose end has reasons given."""
+    progress = service.store.bulk(project, version)
+    return progress is not None and not progress.finished
 
 
 def _counted(version: str) -> tuple[int, int]:

@@ -68,6 +68,7 @@ def label(project_id: int, *, here: bool, as_json: bool) -> None:
         report = (_label_here if here else _watch)(
             service, client, to, ids, lambda done, failed: bar.update(task, completed=done + failed)
         )
+    service.explain_labels(to.record.key)
     _print(report, as_json=as_json, console=console)
     if report.failed:
         raise click.exceptions.Exit(1)

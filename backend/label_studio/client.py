@@ -79,6 +79,10 @@ class LabelStudioClient:
         """Switches on that annotators see predictions, without which none is ever fetched."""
         self._change_project(project_id, {"show_collab_predictions": True})
 
+    def set_config(self, project_id: int, config: str) -> None:
+        """Refused where annotations would lose what they answer."""
+        self._change_project(project_id, {"label_config": config})
+
     def tasks(
         self, project_id: int, ids: Iterable[int] | None = None, *, lacking: str = "", page_size: int = 500
     ) -> Iterator[Task]:
@@ -136,6 +140,19 @@ class LabelStudioClient:
             timeout_s=_IMPORT_TIMEOUT_S,
         )
         return self._parsed(lambda row: int(row["created"]), answer)
+
+    def set_result(self, prediction_id: int, task_id: int, result: Sequence[Mapping[str, Json]]) -> bool:
+        """In place of what the prediction holds; its id and its time of creation stay. False when it is gone."""
+        # Where Label Studio validates strictly, it finds the labeling configuration by the task.
+        body = {"task": task_id, "result": list(result)}
+        path = f"api/predictions/{prediction_id}/"
+        try:
+            self._transport.write("PATCH", path, body, what=f"prediction {prediction_id}")
+        except LabelStudioRefusedError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return False
+        return True
 
     def delete_prediction(self, prediction_id: int) -> None:
         """One that is gone already is no error. Unlike deleting all of a version, it leaves the project's

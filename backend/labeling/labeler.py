@@ -79,16 +79,18 @@ class Labeler:
         self, version: PromptVersion, schema: LabelingSchema, data: Mapping[str, Any], prediction: Mapping[str, Any]
     ) -> str:
         """Why the labels of a prediction of that version fit the task, in a sentence or two; "" where none applies, or
-        nothing is said. `prediction` is as `TaskPrediction.to_json` or Label Studio has it. One call; raises as `label`
-        does."""
+        nothing is said. `prediction` is as `TaskPrediction.to_json` or Label Studio has it. One call, of the LLM that
+        gave the labels; raises as `label` does."""
         labels = explanation.chosen(schema, data, prediction["result"])
         if not labels:
             return ""
         values, _ = self._values(schema, data)
-        asked = explanation.request(
-            version.prompt, schema, values, labels, able=self.engine.capabilities, limits=self.limits
-        )
-        return explanation.read(self.engine.complete(asked).text)
+        engine, prompt = self.engine, version.prompt
+        if any(item.get("whetstone", {}).get("escalated") for item in prediction["result"]):
+            engine = self._stronger()
+            prompt = _speakable(engine, prompt)
+        asked = explanation.request(prompt, schema, values, labels, able=engine.capabilities, limits=self.limits)
+        return explanation.read(engine.complete(asked).text)
 
     def _values(self, schema: LabelingSchema, data: Mapping[str, Any]) -> tuple[tuple[Value, ...], bool]:
         """Long texts share the token budget evenly."""

@@ -128,8 +128,8 @@ class LabelStudioStub:
 
     def _respond(self, call: str, query: Mapping[str, list[str]], body: Any) -> tuple[int, Any]:
         match call:
-            case "GET /api/projects/1/":
-                return 200, self._project()
+            case "GET /api/projects/1/" | "PATCH /api/projects/1/":
+                return 200, self._project(body)
             case "GET /api/tasks/":
                 return 200, self._page(query)
             case "POST /api/projects/1/import/predictions":
@@ -138,8 +138,9 @@ class LabelStudioStub:
                 return 200, [self._backend()] if self.connected else []
             case "PATCH /api/ml/1":
                 return 200, self._rename(body)
-            case _ if call.startswith("DELETE /api/predictions/"):
-                return 204, self._delete_prediction(int(call.split("/")[3]))
+            case _ if "/api/predictions/" in call:
+                method, _, path = call.partition(" ")
+                return self._one_prediction(method, int(path.split("/")[3]), body)
         raise RefusedError(404, "Not found.")
 
     def _manage(self, call: str, body: Any) -> tuple[int, Any]:
@@ -158,7 +159,8 @@ class LabelStudioStub:
                 return 200, tab
         raise RefusedError(404, "Not found.")
 
-    def _project(self) -> Json:
+    def _project(self, changes: Json | None) -> Json:
+        self.config = (changes or {}).get("label_config", self.config)
         return {
             "id": 1,
             "created_at": CREATED_AT,
@@ -247,6 +249,24 @@ class LabelStudioStub:
                         self.annotate(task_id, lead_time=None, **copied)
                         made += 1
         return {"response_code": 200, "detail": f"Created {made} annotations"}
+
+    def _one_prediction(self, method: str, prediction_id: int, body: Json) -> tuple[int, Json | None]:
+        if method == "PATCH":
+            return 200, self._change_prediction(prediction_id, body)
+        self._delete_prediction(prediction_id)
+        return 204, None
+
+    def _change_prediction(self, prediction_id: int, body: Json) -> Json:
+        """The strict one finds what to validate against by the task, and refuses without."""
+        found = [row for rows in self.predictions.values() for row in rows if row["id"] == prediction_id]
+        if not found:
+            raise RefusedError(404)
+        interface = LabelInterface(self.config)
+        if self.strict and ("task" not in body or interface.validate_prediction(dict(body), return_errors=True)):
+            raise RefusedError(400, "Validation error")
+        found[0] |= {"result": body["result"]}
+        self.updated_at[found[0]["task"]] = self._tick()
+        return found[0]
 
     def _delete_prediction(self, prediction_id: int) -> None:
         for task_id, rows in self.predictions.items():
