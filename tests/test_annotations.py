@@ -8,7 +8,7 @@ import pytest
 
 from backend.labeling.schema import parse as parse_schema
 from tests.flows.payloads import CONFIG
-from worker.annotations import AnnotatedTask, Annotation, ShownPrediction, fingerprint, parse, scope
+from worker.annotations import AnnotatedTask, Annotation, ShownPrediction, Wanted, fingerprint, parse, scope
 
 Captured = Callable[[str], Any]
 CREATED = "2026-11-22T11:20:00.000000Z"
@@ -97,7 +97,7 @@ def test_a_result_that_is_none_is_empty(result: Any) -> None:
 
 def test_values_of_other_controls_are_let_go_but_not_that_they_are_there() -> None:
     rationale = {"from_name": "why", "type": "textarea", "value": {"text": ["A long story."]}}
-    kept = parse(row(result=[item(), rationale]), controls=["sentiment"]).result
+    kept = parse(row(result=[item(), rationale]), wanted=Wanted(frozenset({"sentiment"}))).result
     assert kept == (item(), {"from_name": "why", "type": "textarea", "value": {}})
 
 

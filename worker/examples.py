@@ -31,6 +31,8 @@ class Example:
 
     `soft` is how likely each label is true where they disagreed, by control: of a single choice summing to 1, of a
     multiple one the probability that each label applies. Controls on which all agree are not in it.
+
+    `reason` is why, in the words of somebody who decided so: never the LLM's, "" where nobody wrote or corrected one.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Example:
     unanimous: bool = True
     disputed: bool = False
     soft: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reason: str = field(default="", repr=False)
 
     @property
     def split(self) -> Split:

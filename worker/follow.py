@@ -35,7 +35,9 @@ class News:
 def follow(service: Service, client: LabelStudioClient, to: Target, *, whole: bool) -> News:
     """Reads what is new in Label Studio and asks for a run when it is enough. Raises `LabelStudioError`."""
     store = AnnotationStore(service.redis)
-    pull(client, store, to.project_id, to.record.key, to.current.schema, whole=whole)
+    schema = to.current.schema
+    rationale = service.rationale_area(schema)
+    pull(client, store, to.project_id, to.record.key, schema, whole=whole, rationale=rationale)
     found = news(service, store, to)
     trigger = found.trigger(service.settings)
     if trigger:

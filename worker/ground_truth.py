@@ -19,6 +19,7 @@ from worker.votes import (
     UNKNOWN_LABEL,
     Agreed,
     Ballot,
+    Values,
     Verdict,
     answers,
     first_answered,
@@ -92,7 +93,18 @@ class _Group:
             unanimous=all(each.unanimous for each in decided.values()),
             disputed=any(each.disputed for each in decided.values()),
             soft={name: each.soft for name, each in decided.items() if each.soft},
+            reason=self._reason({name: each.values for name, each in decided.items()}),
         )
+
+    def _reason(self, truth: Mapping[str, Values | None]) -> str:
+        """The latest of those who answered as it was decided: an outvoted one argues for another label."""
+        agreeing = (
+            each
+            for each in self.counted
+            if each.reason and all(self.ballots[name].read(each) == values for name, values in truth.items())
+        )
+        latest = max(agreeing, key=_age, default=None) if truth else None
+        return latest.reason if latest else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,8 @@ class _Learning:
 
     def _truth(self, to: Target) -> ground_truth.GroundTruth:
         store = AnnotationStore(self._service.redis)
-        pull(self._client, store, to.project_id, self._project, to.current.schema, whole=True)
+        rationale = self._service.rationale_area(to.current.schema)
+        pull(self._client, store, to.project_id, self._project, to.current.schema, whole=True, rationale=rationale)
         tasks = store.tasks(self._project)
         return ground_truth.examples(tasks, to.current.schema, method=self._settings.consensus)
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from backend.labeling import fields
+from backend.labeling import fields, reasons
 from backend.labeling.calibration import Calibration
 from backend.labeling.errors import TaskError
 from backend.labeling.prompt import Demonstration, Prompt, Style
@@ -15,6 +15,7 @@ from worker.examples import Example
 
 # A demonstration's text takes no more of the prompt than this.
 _DEMONSTRATION_TOKENS = 120
+_REASON_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def demonstration(schema: LabelingSchema, example: Example) -> Demonstration | N
         return None
     room = _DEMONSTRATION_TOKENS // len(values)
     short = tuple(replace(value, text=fields.cut(value.text, room)[0]) for value in values)
-    return Demonstration(short, dict(example.truth))
+    return Demonstration(short, dict(example.truth), reasons.shorten(example.reason, _REASON_CHARACTERS))
 
 
 def without_own(schema: LabelingSchema, prompt: Prompt, example: Example) -> Prompt:
