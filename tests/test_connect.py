@@ -112,6 +112,20 @@ def test_a_step_that_fails_is_exit_code_one_with_the_way_out(
     assert "SSRF_PROTECTION_ENABLED=false" in result.stdout
 
 
+def test_the_text_area_for_reasons_is_added_when_it_is_asked_for(
+    label_studio: LoopbackServer, service: LoopbackServer
+) -> None:
+    project = label_studio.answers["GET /api/projects/1/"][0].body
+    bare = project["label_config"].replace('name="rationale"', 'name="note"')
+    label_studio.answers["GET /api/projects/1/"] = [Answer(200, {**project, "label_config": bare})]
+    label_studio.answers["PATCH /api/projects/1/"] = [Answer(200, project)]
+    result = run(label_studio, service, "--with-rationale", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["steps"][-1]["name"] == "rationale"
+    (change,) = [asked for asked in label_studio.asked if asked.method == "PATCH"]
+    assert '<TextArea name="rationale" toName="text"' in change.body["label_config"]
+
+
 def test_the_webhooks_secret_is_never_printed(label_studio: LoopbackServer, service: LoopbackServer) -> None:
     hook = label_studio.answers["GET /api/webhooks/"][0].body[0]
     label_studio.answers["PATCH /api/webhooks/1/"] = [Answer(200, hook)]

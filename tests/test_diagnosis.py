@@ -182,6 +182,17 @@ def test_a_control_that_is_left_alone_is_named_once() -> None:
     assert notes == ['TextArea "why" is left alone: controls of type TextArea are not labelled yet']
 
 
+def test_the_text_area_of_reasons_is_in_use_and_one_that_is_missing_is_a_warning() -> None:
+    text = config("positive", "negative", more='<TextArea name="why" toName="text"/>')
+    used = {check.name: check for check in tried(text, rationale_control="why")}
+    assert used["rationale"].status == "ok"
+    assert "note" not in used
+    missed = {check.name: check for check in tried(text, rationale_control="reason")}
+    assert (missed["rationale"].status, "(it has: why)" in missed["rationale"].found) == ("warning", True)
+    assert "--with-rationale" in missed["rationale"].hint
+    assert "rationale" not in {check.name for check in tried(text)}
+
+
 def test_a_configuration_with_nothing_to_label_fails() -> None:
     (check,) = tried("<View><Text name='text' value='$text'/></View>")
     assert (check.name, check.status, check.needed) == ("configuration", "failed", True)

@@ -1,13 +1,14 @@
 """`whetstone connect`: the service becomes a project's model."""
 
 import json
+from dataclasses import replace
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backend import connection, logs
+from backend import connection, logs, rationale_area
 from backend import settings as environment
 from backend.connection import ConnectReport, State
 from backend.label_studio import BasicAuth, LabelStudioClient
@@ -19,13 +20,16 @@ _COLOURS: dict[State, str] = {"done": "green", "already": "dim", "repaired": "ye
 @click.command()
 @click.argument("project_id", type=click.IntRange(min=1))
 @click.option("--backend-url", help="The service's address as Label Studio sees it.  [default: PUBLIC_URL]")
+@click.option("--with-rationale", is_flag=True, help="Add a TextArea for reasons to the labeling configuration.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def connect(project_id: int, backend_url: str | None, as_json: bool) -> None:
+def connect(project_id: int, *, backend_url: str | None, with_rationale: bool, as_json: bool) -> None:
     """Make the service the model of Label Studio project PROJECT_ID, or repair that.
 
     Registers the service as the project's backend under the name of its active prompt version, registers the webhook
     with its secret, and has predictions shown. Says of each step whether it was done, already so, repaired, or failed
-    and what to do. Running it again changes nothing.
+    and what to do. Running it again changes nothing. With --with-rationale the labeling configuration gets a TextArea,
+    named by RATIONALE_CONTROL, in which annotators see the reason for a label and may correct it; prompt versions and
+    annotations stay as they are.
 
     Needs LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, and a running service. BASIC_AUTH_USER, BASIC_AUTH_PASS and
     WEBHOOK_SECRET must be those the service has.
@@ -46,6 +50,8 @@ def connect(project_id: int, backend_url: str | None, as_json: bool) -> None:
         basic_auth=auth,
         webhook_secret=settings.webhook_secret.get_secret_value(),
     )
+    shown = rationale_area.ensure(client, project, settings, add=with_rationale)
+    report = replace(report, steps=(*report.steps, shown)) if shown else report
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from backend import rationale_area
 from backend.diagnosis import abilities
 from backend.diagnosis.abilities import Found
 from backend.diagnosis.check import Check, Section
@@ -59,15 +60,25 @@ def examine(wanted: Wanted, found: Found | None, settings: Settings) -> Section:
         schema = schemas.parse(wanted.config)
     except SchemaError as error:
         return Section(SUBJECT, (Check("configuration", "failed", str(error), error.hint, needed=True),))
-    notes = tuple(Check("note", "warning", note) for note in schema.notes)
+    area = schema.text_area(settings.rationale_control)
+    notes = tuple(Check("note", "warning", note) for note in schema.notes_but(area))
     shown = f"{_count(len(schema.controls), 'control')} to label, {_count(len(schema.fields), 'data field')} to read"
-    checks = (Check("configuration", "ok", shown, needed=True), *notes)
+    checks = (Check("configuration", "ok", shown, needed=True), *notes, *_reasons(schema, settings))
     if found is None:
         missing = "the endpoint cannot label"
         return Section(SUBJECT, (*checks, *(Check(control.name, "skipped", missing) for control in schema.controls)))
     data = wanted.data if wanted.data is not None else _sample(schema)
     trial = _Trial(settings, found, schema, _version(wanted, schema, found, settings), data)
     return Section(SUBJECT, (*checks, *(_try(trial, control) for control in schema.controls)))
+
+
+def _reasons(schema: LabelingSchema, settings: Settings) -> tuple[Check, ...]:
+    """Nothing where there is no TextArea and nobody has asked for reasons."""
+    if schema.text_area(settings.rationale_control):
+        return (Check(rationale_area.NAME, "ok", f'reasons go into TextArea "{settings.rationale_control}"'),)
+    found = rationale_area.missing(schema, settings)
+    hint = "Name one that is there by RATIONALE_CONTROL, or add it: `whetstone connect PROJECT --with-rationale`."
+    return (Check(rationale_area.NAME, "warning", found, hint),) if found else ()
 
 
 def _version(wanted: Wanted, schema: LabelingSchema, found: Found, settings: Settings) -> PromptVersion:
