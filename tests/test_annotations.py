@@ -101,6 +101,64 @@ def test_values_of_other_controls_are_let_go_but_not_that_they_are_there() -> No
     assert kept == (item(), {"from_name": "why", "type": "textarea", "value": {}})
 
 
+REASONED = Wanted(frozenset({"sentiment"}), "why")
+
+
+def why(*texts: str, **fields: Any) -> dict[str, Any]:
+    return {"from_name": "why", "type": "textarea", "value": {"text": list(texts)}, **fields}
+
+
+def reasoned(number: int, text: str) -> dict[str, Any]:
+    made = prediction(number, BEFORE)
+    return {**made, "result": [*made["result"], why(text)]}
+
+
+@pytest.mark.parametrize(
+    ("told", "predictions", "reason"),
+    [
+        ([why("It is dull.")], [], "It is dull."),
+        ([why("It is", "so dull.")], [], "It is so dull."),
+        ([why("It is dull.", origin="manual")], [prediction(1, BEFORE)], "It is dull."),
+        ([why("It is dull.", origin="prediction-changed")], [reasoned(1, "It is glad.")], "It is dull."),
+        ([why("It is glad.", origin="prediction")], [reasoned(1, "It is glad.")], ""),
+        ([why(" It is\nglad. ")], [reasoned(1, "It is glad.")], ""),
+        ([why("It is glad.", origin="prediction")], [], ""),
+        ([why("It is dull.", origin="prediction")], [reasoned(1, "It is glad.")], "It is dull."),
+        ([], [reasoned(1, "It is glad.")], ""),
+        ([why()], [reasoned(1, "It is glad.")], ""),
+    ],
+)
+def test_a_rationale_is_the_annotators_where_they_wrote_or_corrected_it(
+    told: list[Any], predictions: list[Any], reason: str
+) -> None:
+    assert parse(row(result=[item(), *told]), predictions, REASONED).reason == reason
+
+
+def test_a_rationale_is_no_answer() -> None:
+    parsed = parse(row(result=[item(), why("Long.", origin="manual")]), [reasoned(1, "Short.")], REASONED)
+    assert parsed.result == (item(),)
+    assert parsed.origins == {}
+    assert parsed.shown is not None
+    assert parsed.shown.result == (item("positive"),)
+    assert parse(row(result=[why("Long.")]), (), REASONED).result == ()
+
+
+def test_other_text_areas_are_let_go() -> None:
+    note = {**why("Private."), "from_name": "note"}
+    assert "Private" not in json.dumps(parse(row(result=[item(), note]), (), REASONED).result)
+
+
+def test_a_bulk_accepted_prediction_with_a_rationale_is_unseen_though_the_rationale_has_no_score() -> None:
+    assert parse(row(lead_time=None, result=[item(score=0.8), why("It is glad.")]), (), REASONED).unseen
+    assert not parse(row(lead_time=None, result=[item(score=0.8), why("No.", origin="manual")]), (), REASONED).unseen
+
+
+def test_that_a_rationale_was_shown_is_remembered_when_its_prediction_is_deleted() -> None:
+    given = row(result=[item(), why("It is glad.")])
+    before = parse(given, [reasoned(1, "It is glad.")], REASONED)
+    assert parse(given, (), REASONED).remembering(before).reason == ""
+
+
 @pytest.mark.parametrize(
     ("fields", "unseen"),
     [
@@ -182,6 +240,12 @@ def test_another_field_or_control_is_another_scope_and_another_label_is_not() ->
     assert scope(schema) != scope(parse_schema(CONFIG.replace('"sentiment"', '"mood"')))
 
 
+def test_a_text_area_for_rationales_is_another_scope() -> None:
+    schema = parse_schema(CONFIG.replace("</View>", '<TextArea name="why" toName="text"/></View>'))
+    assert scope(schema) == scope(parse_schema(CONFIG))
+    assert scope(schema, schema.text_area("why")) != scope(schema)
+
+
 def test_the_fingerprint_is_of_the_shown_data_alone() -> None:
     schema = parse_schema(CONFIG)
     assert fingerprint(schema, {"text": "a", "ticket": 1}) == fingerprint(schema, {"text": "a", "ticket": 2})
@@ -189,6 +253,7 @@ def test_the_fingerprint_is_of_the_shown_data_alone() -> None:
 
 
 def test_no_text_of_a_task_or_a_result_is_in_a_repr() -> None:
-    annotation = parse(row(result=[item("SECRET")]), [prediction(1, BEFORE, "SECRET")])
+    predicted = {**prediction(1, BEFORE), "result": [item("SECRET"), why("SECRET")]}
+    annotation = parse(row(result=[item("SECRET"), why("SECRET too")]), [predicted], REASONED)
     assert "SECRET" not in repr(AnnotatedTask(1, {"text": "SECRET"}, "", (annotation,)))
     assert "SECRET" in json.dumps(annotation.result)

@@ -318,3 +318,37 @@ def test_each_annotated_task_is_an_example_or_has_a_reason_and_order_does_not_ma
     assert all(truths(schema, example) for example in found.examples)
     random.shuffle(tasks)
     assert ground_truth.examples(tasks, schema) == found
+
+
+def reason_of(schema: LabelingSchema, *annotations: Annotation) -> str:
+    (example,) = ground_truth.examples([task(1, *annotations)], schema).examples
+    return example.reason
+
+
+GLAD = ShownPrediction("p0001-aaaa", (answer("a"),), 0.7, rationale="It is glad.")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "reason"),
+    [
+        ([annotation("a")], ""),
+        ([annotation("a", rationale="It is dull.")], "It is dull."),
+        ([annotation("a", rationale="It is glad.", shown=GLAD)], ""),
+        ([annotation("b", rationale="It is dull.", shown=GLAD)], "It is dull."),
+        ([annotation("a", rationale="First."), annotation("a", by=2, minute=1, rationale="Later.")], "Later."),
+        ([annotation("a"), annotation("a", by=2), annotation("b", by=3, minute=1, rationale="Outvoted.")], ""),
+        ([annotation("a", rationale="Skipped.", was_cancelled=True), annotation("a", by=2)], ""),
+    ],
+)
+def test_the_reason_is_one_that_a_person_gave_for_what_was_decided(annotations: list[Annotation], reason: str) -> None:
+    assert reason_of(SINGLE, *annotations) == reason
+
+
+def test_a_rationale_decides_nothing() -> None:
+    one, other = annotation("a", rationale="It is b."), annotation("a", by=2, rationale="It is c.")
+    (example,) = ground_truth.examples([task(1, one, other)], SINGLE).examples
+    assert (example.truth, example.unanimous) == ({"kind": ("a",)}, True)
+
+
+def test_a_rationale_alone_says_that_no_label_applies() -> None:
+    assert truth_of(MULTIPLE, annotation(rationale="None of them fits.")) == {"kind": ()}

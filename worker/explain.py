@@ -53,7 +53,7 @@ def explain(service: Service, client: LabelStudioClient, to: Target, *, below: f
         return False
     explainer = _Explainer(service, client, to, area, below)
     groups, given, waiting, begun = explainer.lacking(), 0, "", 0
-    while begun < len(groups) and deadline.left_s > 0:
+    while begun < len(groups) and (not begun or deadline.left_s > 0):  # looking for them may take all the time
         more_given, reason = explainer.give([task_id for group in groups[begun : begun + _BATCH] for task_id in group])
         given, waiting, begun = given + more_given, waiting or reason, begun + _BATCH
     _log.info("reasons given", project=to.record.key, version=to.current.version.name, predictions=given)

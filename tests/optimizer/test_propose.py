@@ -118,6 +118,16 @@ def test_nothing_to_show_gives_no_sets() -> None:
     assert drawn(pool=unreadable) == []
 
 
+def test_a_demonstration_brings_the_annotators_reason_cut_to_two_lines_or_so() -> None:
+    told = replace(POOL[0], reason="It is north of here. " * 20)
+    made, untold = propose.demonstration(FOUR, told), propose.demonstration(FOUR, POOL[0])
+    assert made is not None
+    assert untold is not None
+    assert 150 < len(made.reason) <= 200
+    assert made.reason.endswith("north of here.")
+    assert replace(made, reason="") == untold
+
+
 def test_a_demonstration_shows_the_annotators_answer_on_a_shortened_text() -> None:
     long = Example("1", {"text": "word " * 5000}, {"topics": ("price", "sound")}, DAY)
     shown = propose.demonstration(SEVERAL, long)
