@@ -60,7 +60,10 @@ class Settings(BaseSettings):
         description="the TextArea of the labeling configuration that reasons go into, if there is one",
     )
     explain_below: float = Field(
-        0, ge=0, le=1, description="score below which a label gets a reason afterwards, in the background; 0: none does"
+        0.0,
+        ge=0,
+        le=1,
+        description="score below which a label gets a reason afterwards, in the background; 0: none does",
     )
     local_model: str = Field("smollm2-135m", description="smollm2-135m, gemma3-270m, or the path of a GGUF file")
     local_llm_port: int = Field(9091, ge=1, le=65535, description="the local LLM's port")
