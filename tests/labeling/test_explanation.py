@@ -127,3 +127,16 @@ def test_a_model_that_always_thinks_has_room_for_its_thoughts() -> None:
 def test_a_task_that_cannot_be_read_is_not_explained() -> None:
     with ScriptedLLM(says(SAID)) as llm, connected(llm, LOCAL) as engine, pytest.raises(TaskError):
         explain(engine, prediction("positive"), data={})
+
+
+def test_the_llm_that_gave_the_labels_explains_them() -> None:
+    handed_on = prediction("positive")
+    handed_on["result"][0]["whetstone"] = {"escalated": True}
+    weak, strong = ScriptedLLM(says("Weak.")), ScriptedLLM(says("Strong."))
+    with weak, strong, connected(weak, LOCAL) as student, connected(strong, HOSTED) as teacher:
+        labeler, schema = Labeler(student, strong=teacher), parse(SENTIMENT)
+        found = [
+            labeler.explain(version(SENTIMENT, style="text"), schema, LIKED, made)
+            for made in (prediction("positive"), handed_on)
+        ]
+    assert found == ["Weak.", "Strong."]
