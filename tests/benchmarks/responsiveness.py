@@ -1,10 +1,11 @@
-"""What people wait for: stored predictions, `/health` and `/setup` under load, one task while an optimization runs."""
+"""What people wait for: stored predictions, `/health`, `/setup` and `/webhook` under load, a task beside an optimization."""
 
 import json
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median, quantiles
 
 from demo.reviews import CONFIG
@@ -16,11 +17,13 @@ STORED = 1000
 BATCH = 200
 MOST_STORED_S = 1.0
 MOST_MEMORY_MB = 350.0
-MOST_P99_S = {"/health": 0.05, "/setup": 0.15}
+MOST_P99_S = {"/health": 0.05, "/setup": 0.15, "/webhook": 0.05}
 MOST_TIMES_IDLE = 2.0
 SETUP = json.dumps(
     {"project": PROJECT, "schema": CONFIG, "hostname": "http://localhost:8080", "extra_params": {}}
 ).encode()
+_CAPTURED = Path(__file__).parents[1] / "data" / "label_studio" / "webhook_annotation_created.json"
+EVENT = json.dumps(json.loads(_CAPTURED.read_text())["body"]).encode()
 
 
 def stored_and_memory(served: Served, *, repeats: int = 5) -> Section:
@@ -47,12 +50,13 @@ def stored_and_memory(served: Served, *, repeats: int = 5) -> Section:
 
 
 def under_load(served: Served, *, count: int) -> Section:
-    """`/health` and `/setup` in turn while two batches of 200 are under way at any time."""
+    """`/health`, `/setup` and `/webhook` in turn while two batches of 200 are under way at any time."""
     found: dict[str, list[float]] = {path: [] for path in MOST_P99_S}
     with _batches(served, at_once=2):
         for _ in range(count):
             found["/health"].append(latency_s(served.url, "/health"))
             found["/setup"].append(latency_s(served.url, "/setup", SETUP))
+            found["/webhook"].append(latency_s(served.url, "/webhook", EVENT))
     return Section(
         f"Latencies while batches of {BATCH} run",
         [{"route": path, "requests": len(seconds), **_spread(seconds)} for path, seconds in found.items()],
