@@ -1,4 +1,4 @@
-"""What people wait for: stored predictions, `/health`, `/setup` and `/webhook` under load, a task beside an optimization."""
+"""What people wait for: stored predictions, small routes under load, a task beside an optimization."""
 
 import json
 import threading
