@@ -68,6 +68,13 @@ class Settings(BaseSettings):
     local_model: str = Field("smollm2-135m", description="smollm2-135m, gemma3-270m, or the path of a GGUF file")
     local_llm_port: int = Field(9091, ge=1, le=65535, description="the local LLM's port")
     instruction: str = Field("", description="the initial instruction; empty: the project's, else its configuration's")
+    embeddings_model: str = Field(
+        "", description="the model that finds similar demonstrations; empty: a small one on this machine"
+    )
+    embeddings_base_url: HttpUrl = Field("", description="its endpoint; empty: the one that labels")
+    embeddings_api_key: SecretStr = Field(
+        SecretStr(""), description="its key; empty: OPENAI_API_KEY on the same endpoint"
+    )
     redis_url: RedisUrl = Field("", description="Redis; empty: `up` starts one, others use redis://127.0.0.1:6379/0")
     host: str = Field("127.0.0.1", description="the address the service listens on")
     port: int = Field(9090, ge=1, le=65535, description="the service's port")
@@ -135,6 +142,12 @@ class Settings(BaseSettings):
     def _auth_is_whole(self) -> "Settings":
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
             raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _embeddings_have_a_model(self) -> "Settings":
+        if self.embeddings_base_url and not self.embeddings_model:
+            raise ValueError("EMBEDDINGS_BASE_URL needs EMBEDDINGS_MODEL: name the model that it is to use")
         return self
 
     @property

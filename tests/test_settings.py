@@ -6,7 +6,14 @@ from backend import settings
 from backend.labeling.errors import SettingsError
 from backend.settings import Settings
 
-SECRETS = ("LABEL_STUDIO_API_KEY", "OPENAI_API_KEY", "BASIC_AUTH_PASS", "WEBHOOK_SECRET", "TEACHER_API_KEY")
+SECRETS = (
+    "LABEL_STUDIO_API_KEY",
+    "OPENAI_API_KEY",
+    "BASIC_AUTH_PASS",
+    "WEBHOOK_SECRET",
+    "TEACHER_API_KEY",
+    "EMBEDDINGS_API_KEY",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +73,11 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("REDIS_URL", "http://:hunter2@redis", "REDIS_URL: must begin with redis://, rediss:// or unix://"),
         ("REDIS_URL", "hunter2", "REDIS_URL: must begin with redis://, rediss:// or unix://"),
         ("LOG_FORMAT", "xml", "LOG_FORMAT: Input should be 'console' or 'json' (it is 'xml')"),
+        (
+            "EMBEDDINGS_BASE_URL",
+            "http://here/v1",
+            "EMBEDDINGS_BASE_URL needs EMBEDDINGS_MODEL: name the model that it is to use",
+        ),
         ("BASIC_AUTH_USER", "me", "BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both or neither"),
         ("BASIC_AUTH_PASS", "hunter2", "BASIC_AUTH_USER and BASIC_AUTH_PASS go together: set both or neither"),
     ],

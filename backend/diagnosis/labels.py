@@ -10,6 +10,7 @@ from backend.diagnosis import abilities
 from backend.diagnosis.abilities import Found
 from backend.diagnosis.check import Check, Section
 from backend.diagnosis.faults import WOULD_SAY_SOMETHING_ELSE, way_out
+from backend.embedding import make_embedder
 from backend.labeling import schema as schemas
 from backend.labeling import templates, verbalizer
 from backend.labeling.answers import Question, TaskPrediction
@@ -51,7 +52,7 @@ class _Trial:
         """That control alone."""
         able = self.found.able
         engine = OpenAIEngine(self.found.wire, self.found.model, Memory(load=lambda: able))
-        labeler = Labeler(engine, _limits(self.settings))
+        labeler = Labeler(engine, _limits(self.settings), embedder=make_embedder(self.settings))
         return labeler.label(self.version, replace(self.schema, controls=(control,)), self.data)
 
 

@@ -79,6 +79,19 @@ class EngineAnswerError(EngineError):
     hint = "Is OPENAI_BASE_URL an OpenAI-compatible endpoint (it usually ends in /v1)?"
 
 
+class EmbeddingError(EngineError):
+    """No usable embeddings now. A task is then not labelled: with other demonstrations its label could be another."""
+
+    retryable = True
+    hint = "Is the embeddings endpoint up? EMBEDDINGS_BASE_URL must point at it."
+
+
+class EmbeddingRefusedError(EngineError):
+    """Embeddings that asking again would not give."""
+
+    hint = "Check EMBEDDINGS_BASE_URL, EMBEDDINGS_MODEL and EMBEDDINGS_API_KEY; without them local embeddings serve."
+
+
 class AnswerError(EngineError):
     """A completion outside the label set: reported, never bent to the nearest label."""
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from backend.labeling import cascade, explanation, fields
+from backend.labeling import cascade, explanation, fields, selection
 from backend.labeling.answers import ControlPrediction, TaskAnswers, TaskPrediction
 from backend.labeling.asking import Asker
 from backend.labeling.asking import Limits as Limits
+from backend.labeling.embedding import Embedder
 from backend.labeling.engines.base import Engine
 from backend.labeling.errors import AnswerError, EngineRefusedError
 from backend.labeling.fields import Value
@@ -20,11 +21,12 @@ from backend.labeling.schema import LabelingSchema
 @dataclass(frozen=True, slots=True)
 class Labeler:
     """Knows no Label Studio, queue or cache. Thread-safe when its engines are. `strong` is the LLM that prompts with a
-    cascade hand uncertain tasks to."""
+    cascade hand uncertain tasks to; prompts that show each task demonstrations of its own need the `embedder`."""
 
     engine: Engine
     limits: Limits = field(default_factory=Limits)
     strong: Engine | None = None
+    embedder: Embedder | None = None
 
     def label(self, version: PromptVersion, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskPrediction:
         """Raises `TaskError` for data that cannot be labelled, `AnswerError` for an answer outside the label set, and
@@ -70,10 +72,14 @@ class Labeler:
 
     def _asked(self, engine: Engine, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
         values, cut = self._values(schema, data)
-        asker = Asker(engine, self.limits, prompt, values)
+        asker = Asker(engine, self.limits, self._shown(prompt, schema, data), values)
         questions = [question for control in schema.controls for question in control.questions(data)]
         found = {question.key: asker.distribution(question) for question in questions}
         return TaskAnswers(found, cut, asker.usage, asker.calls, asker.told)
+
+    def _shown(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> Prompt:
+        """The prompt as this task sees it."""
+        return selection.for_task(prompt, schema.values(data), self.embedder) if selection.selects(prompt) else prompt
 
     def explain(
         self, version: PromptVersion, schema: LabelingSchema, data: Mapping[str, Any], prediction: Mapping[str, Any]
@@ -85,7 +91,7 @@ class Labeler:
         if not labels:
             return ""
         values, _ = self._values(schema, data)
-        engine, prompt = self.engine, version.prompt
+        engine, prompt = self.engine, self._shown(version.prompt, schema, data)
         if any(item.get("whetstone", {}).get("escalated") for item in prediction["result"]):
             engine = self._stronger()
             prompt = _speakable(engine, prompt)

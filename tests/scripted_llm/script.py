@@ -36,7 +36,8 @@ class Script:
     `whole_words=False` cuts words into tokens of `piece_chars` characters. `honours` names the constraint parameters
     that are kept (others are ignored), `rejects` the parameters answered 400, `name>N` for values above N, and
     "completions" for a server without that route. `faults` is asked with the count of completion requests so far, the
-    path and the body; as a sequence it holds one entry a request. `slots` is the most generations at once.
+    path and the body; as a sequence it holds one entry a request for completions. `dimensions` are those of embeddings.
+    `slots` is the most generations at once.
     """
 
     label: Answers = keyword_label
@@ -59,6 +60,7 @@ class Script:
     latency_s: float = 0.0
     per_token_s: float = 0.0
     slots: int | None = None
+    dimensions: int = 256
 
     def fault(self, index: int, path: str, body: Json) -> Fault | None:
         if callable(self.faults):

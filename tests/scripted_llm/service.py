@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from tests.scripted_llm import payloads, routes
+from tests.scripted_llm import embeddings, payloads, routes
 from tests.scripted_llm.constraints import RefusedConstraintError, constraint_of
 from tests.scripted_llm.generation import Generation, Sampling, chat_model, text_model
 from tests.scripted_llm.refusals import refusal
 from tests.scripted_llm.script import Fault, Json, Script
 
 COMPLETIONS = {"/v1/chat/completions", "/v1/completions"}
+EMBEDDINGS = "/v1/embeddings"
 MOST_TOKENS = 512
 HTML = b"<!DOCTYPE html><html><body><h1>It works!</h1></body></html>"
 
@@ -88,6 +89,8 @@ class Service:
             answered(_json(HTTPStatus.UNAUTHORIZED, message))
         elif method == "POST" and path in COMPLETIONS:
             self._complete(script, path, body, answered)
+        elif (method, path) == ("POST", EMBEDDINGS):
+            answered(self._embedded(script, body))
         else:
             answered(self._other(script, method, path, body))
 
@@ -104,6 +107,13 @@ class Service:
             answered(_json(refused.status, refused.body))
         else:
             self._enter(_Call(script, chat, body, prompt, fault, answered))
+
+    def _embedded(self, script: Script, body: Json) -> Reply:
+        fault = script.fault(self.calls, EMBEDDINGS, body) if callable(script.faults) else None
+        if fault and fault.status >= HTTPStatus.BAD_REQUEST:
+            return _json(fault.status, payloads.error(f"scripted {fault.status}", kind="scripted"), fault.headers)
+        refused = embeddings.refused(body)
+        return _json(*refused) if refused else _json(HTTPStatus.OK, embeddings.embeddings(script, body))
 
     def _enter(self, call: _Call) -> None:
         if call.script.slots is not None and self._running >= call.script.slots:

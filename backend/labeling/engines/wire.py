@@ -37,12 +37,17 @@ class Reply:
 class Wire:
     """Thread-safe. Retries nothing: whoever calls knows the deadline and tells the limiter."""
 
-    def __init__(self, base_url: str, api_key: str, *, timeout_s: float, connections: int = 64) -> None:
+    def __init__(
+        self, base_url: str, api_key: str, *, timeout_s: float, connections: int = 64, server: str = "LLM"
+    ) -> None:
         """A name and password in `base_url` are sent as basic auth, in the key's place, and are no part of
-        `self.base_url`. Raises `EngineRefusedError` for an address or a key that cannot be sent."""
-        self._key = _sendable(api_key.strip())
+        `self.base_url`. `server` is what errors call it. Raises `EngineRefusedError` for an address or a key that
+        cannot be sent."""
+        self._server = server
+        self._key = _sendable(api_key.strip(), server)
         self._timeout_s = timeout_s
         self.base_url, auth = _address(base_url)
+        self._who = f"the {server} at {self.base_url}"
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._client = openai.OpenAI(
             base_url=self.base_url,
@@ -74,36 +79,30 @@ class Wire:
         except openai.OpenAIError as error:
             raise self.translated(error) from None
         except (httpx2.InvalidURL, ValueError) as error:
-            raise EngineRefusedError(
-                f"the request to the LLM at {self.base_url} cannot be sent: {type(error).__name__}"
-            ) from None
-        return _reply(response)
+            raise EngineRefusedError(f"the request to {self._who} cannot be sent: {type(error).__name__}") from None
+        return _reply(response, self._server)
 
     def translated(self, error: openai.OpenAIError) -> EngineError:
         """Raised without the client's own error, which quotes the server, and the server may quote the key."""
         match error:
             case openai.APITimeoutError():
-                return EngineUnreachableError(f"the LLM at {self.base_url} did not answer in time")
+                return EngineUnreachableError(f"{self._who} did not answer in time")
             case openai.APIConnectionError():
-                return EngineUnreachableError(
-                    f"the LLM at {self.base_url} cannot be reached: {error.__cause__ or error}"
-                )
+                return EngineUnreachableError(f"{self._who} cannot be reached: {error.__cause__ or error}")
             case openai.RateLimitError() if "insufficient_quota" not in f"{error} {error.body}":
-                return EngineBusyError(
-                    f"the LLM at {self.base_url} answered 429", retry_after_s=_seconds(error.response.headers)
-                )
+                return EngineBusyError(f"{self._who} answered 429", retry_after_s=_seconds(error.response.headers))
             case openai.APIStatusError() if error.status_code >= _SERVER_ERRORS or error.status_code in _PASSING:
                 return self._passing(error)
             case openai.APIStatusError():
                 kind = PromptTooLongError if _is_too_long(error) else EngineRefusedError
-                return kind(f"the LLM at {self.base_url} refused ({error.status_code}): {self._shown(error)}")
+                return kind(f"{self._who} refused ({error.status_code}): {self._shown(error)}")
             case _:
-                return EngineAnswerError(f"the LLM at {self.base_url} gave no usable answer: {type(error).__name__}")
+                return EngineAnswerError(f"{self._who} gave no usable answer: {type(error).__name__}")
 
     def _passing(self, error: openai.APIStatusError) -> EngineError:
         if _FULL in str(error).lower():
-            return EngineBusyError(f"the LLM at {self.base_url} has no room for all prompts under way at once")
-        return EngineUnreachableError(f"the LLM at {self.base_url} answered {error.status_code}")
+            return EngineBusyError(f"{self._who} has no room for all prompts under way at once")
+        return EngineUnreachableError(f"{self._who} answered {error.status_code}")
 
     def _shown(self, error: openai.APIStatusError) -> str:
         """The server's own words, shortened, without the key."""
@@ -118,10 +117,10 @@ def _is_too_long(error: openai.APIStatusError) -> bool:
     return isinstance(error, openai.BadRequestError) and any(words in text for words in _TOO_LONG)
 
 
-def _sendable(api_key: str) -> str:
+def _sendable(api_key: str, server: str) -> str:
     if api_key.isascii() and api_key.isprintable():
         return api_key
-    raise EngineRefusedError("the LLM's key holds characters that an HTTP header cannot carry")
+    raise EngineRefusedError(f"the {server}'s key holds characters that an HTTP header cannot carry")
 
 
 def _address(url: str) -> tuple[str, tuple[str, str] | None]:
@@ -135,15 +134,15 @@ def _address(url: str) -> tuple[str, tuple[str, str] | None]:
     return str(parsed.copy_with(username=None, password=None)), (parsed.username, parsed.password)
 
 
-def _reply(response: httpx2.Response) -> Reply:
+def _reply(response: httpx2.Response, server: str) -> Reply:
     """Strict JSON: `NaN` is no number. Hundreds of alternatives a call make the parser's speed matter."""
     try:
         document = from_json(response.content, allow_inf_nan=False)
     except ValueError as error:
         kind = response.headers.get("content-type", "no content type")
-        raise EngineAnswerError(f"the LLM's answer is not JSON ({kind}, {len(response.content)} bytes)") from error
+        raise EngineAnswerError(f"the {server}'s answer is not JSON ({kind}, {len(response.content)} bytes)") from error
     if not isinstance(document, dict):
-        raise EngineAnswerError(f"the LLM's answer is a JSON {type(document).__name__}, not an object")
+        raise EngineAnswerError(f"the {server}'s answer is a JSON {type(document).__name__}, not an object")
     return Reply(document, response.headers)
 
 

@@ -1,0 +1,213 @@
+"""Embeddings: from the model that a package carries, or from an OpenAI-compatible endpoint; each text once."""
+
+import hashlib
+import importlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+
+from backend.labeling.embedding import Vector, unit
+from backend.labeling.engines.wire import Reply, Wire
+from backend.labeling.errors import EmbeddingError, EmbeddingRefusedError, EngineError
+from backend.settings import Settings
+
+MOST = 4096  # vectors that a process remembers: 4 MB of 256 dimensions
+_BATCH = 32  # texts a request: as many as every server takes
+_TRIES = 3
+_PROBE = "text"
+_LOADING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What a model said of some texts, in order. `fingerprint` is of the model that answered."""
+
+    fingerprint: str
+    vectors: Sequence[Vector]
+
+
+class Source(Protocol):
+    """Thread-safe. Raises `EmbeddingError` and `EmbeddingRefusedError` only."""
+
+    def embed(self, texts: Sequence[str]) -> Embedded: ...
+
+
+def make_embedder(settings: Settings) -> "RememberingEmbedder":
+    """Loads and reaches nothing until it is used. Raises `EngineRefusedError` for a key that cannot be sent."""
+    if settings.embeddings_model:
+        return RememberingEmbedder(Endpoint(make_wire(settings), settings.embeddings_model))
+    return RememberingEmbedder(LocalModel())
+
+
+class RememberingEmbedder:
+    """An `Embedder`. When another model answers than before, under the same name or not, all is embedded anew."""
+
+    def __init__(self, source: Source, most: int = MOST) -> None:
+        self._source = source
+        self._most = most
+        self._fingerprint = ""
+        self._known: OrderedDict[bytes, Vector] = OrderedDict()  # the one used longest ago first
+        self._lock = threading.Lock()
+        self._filling = threading.Lock()
+
+    @property
+    def fingerprint(self) -> str:
+        if not self._fingerprint:
+            self.embed([_PROBE])
+        return self._fingerprint
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        keys = [hashlib.blake2b(text.encode(errors="replace"), digest_size=16).digest() for text in texts]
+        wanted = dict(zip(keys, texts, strict=True))
+        with self._first_come(wanted):
+            for _ in range(_TRIES):
+                found = self._embedded(wanted)
+                if found is not None:
+                    return [found[key] for key in keys]
+        raise EmbeddingError("EMBEDDINGS_BASE_URL: another model answers at each call")
+
+    def _first_come(self, wanted: Mapping[bytes, str]) -> AbstractContextManager[object]:
+        """Several unknown texts are mostly a prompt's demonstrations: whoever comes second finds them."""
+        with self._lock:
+            unknown = sum(key not in self._known for key in wanted)
+        return self._filling if unknown > 1 else nullcontext()
+
+    def _embedded(self, wanted: Mapping[bytes, str]) -> dict[bytes, Vector] | None:
+        """None where what was known turned out to be another model's."""
+        with self._lock:
+            before = self._fingerprint
+            found = {key: self._known[key] for key in wanted if key in self._known}
+            for key in found:
+                self._known.move_to_end(key)
+        missing = {key: text for key, text in wanted.items() if key not in found}
+        if not missing:
+            return found
+        fresh = self._source.embed(list(missing.values()))
+        made = dict(zip(missing, fresh.vectors, strict=True))
+        self._keep(fresh.fingerprint, made)
+        return None if found and fresh.fingerprint != before else found | made
+
+    def _keep(self, fingerprint: str, made: Mapping[bytes, Vector]) -> None:
+        with self._lock:
+            if fingerprint != self._fingerprint:
+                self._known.clear()
+                self._fingerprint = fingerprint
+            self._known.update(made)
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+
+
+class LocalModel:
+    """WordLlama: the mean of a text's token vectors. Needs no network; one a process, loaded when it is first used."""
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        with _LOADING:
+            model = _local_model()
+        clean = [text.encode(errors="replace").decode() for text in texts]
+        vectors = [unit(vector) for vector in model.embed(clean).tolist()]
+        return Embedded(_local_fingerprint(len(vectors[0]) if vectors else 0), vectors)
+
+
+@cache
+def _local_model() -> Any:
+    """Takes half a second and 100 MB, so that only processes that compare texts import it. Raises
+    `EmbeddingRefusedError`."""
+    with _log_kept():
+        try:
+            package = importlib.import_module("wordllama")
+            return package.WordLlama.load(cache_dir=Path(str(package.__file__)).parent, disable_download=True)
+        except (ImportError, OSError) as error:
+            raise EmbeddingRefusedError(
+                f"the local embeddings cannot be loaded: {error}", hint="Install the package wordllama again."
+            ) from error
+
+
+@contextmanager
+def _log_kept() -> Iterator[None]:
+    """The package configures the root logger when it is imported."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@cache
+def _local_fingerprint(dimensions: int) -> str:
+    return f"wordllama {metadata.version('wordllama')} {dimensions}"
+
+
+class _Row(BaseModel):
+    index: int
+    embedding: list[FiniteFloat] = Field(min_length=1)
+
+
+class _Answer(BaseModel):
+    data: list[_Row]
+    model: str = ""
+
+
+class Endpoint:
+    """`POST EMBEDDINGS_BASE_URL/embeddings`, some texts a request."""
+
+    def __init__(self, wire: Wire, model: str) -> None:
+        self._wire = wire
+        self._model = model
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        answers = [self._asked(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
+        found = {f"{answer.model or self._model} {width}" for answer, width in answers}
+        if len(found) > 1:
+            raise EmbeddingError(f"EMBEDDINGS_BASE_URL: different models answered ({', '.join(sorted(found))})")
+        vectors = [unit(row.embedding) for answer, _ in answers for row in answer.data]
+        return Embedded(next(iter(found), ""), vectors)
+
+    def _asked(self, texts: Sequence[str]) -> tuple[_Answer, int]:
+        """The answer, its rows in the order of the texts, and the number of dimensions."""
+        try:
+            answer = _Answer.model_validate(self._post(texts).document)
+        except ValidationError as error:
+            what = error.errors()[0]
+            place = ".".join(map(str, what["loc"]))
+            raise EmbeddingError(f"EMBEDDINGS_BASE_URL gave no usable embeddings: {place}: {what['msg']}") from None
+        answer.data.sort(key=lambda row: row.index)
+        widths = {len(row.embedding) for row in answer.data}
+        if [row.index for row in answer.data] != list(range(len(texts))) or len(widths) > 1:
+            raise EmbeddingError(
+                f"EMBEDDINGS_BASE_URL gave {len(answer.data)} embeddings of {sorted(widths)} dimensions "
+                f"for {len(texts)} texts"
+            )
+        return answer, widths.pop()
+
+    def _post(self, texts: Sequence[str]) -> Reply:
+        clean = [text.encode(errors="replace").decode() for text in texts]
+        body = {"model": self._model, "input": clean, "encoding_format": "float"}
+        try:
+            return self._wire.post("/embeddings", body)
+        except EngineError as error:
+            kind = EmbeddingError if error.retryable else EmbeddingRefusedError
+            raise kind(f"EMBEDDINGS_BASE_URL: {error}") from None
+
+
+def make_wire(settings: Settings) -> Wire:
+    """To the endpoint that labels, with its key, where no other is named."""
+    own = settings.embeddings_api_key.get_secret_value()
+    same = not settings.embeddings_base_url or settings.embeddings_base_url == settings.llm_base_url
+    return Wire(
+        settings.embeddings_base_url or settings.llm_base_url,
+        own or (settings.openai_api_key.get_secret_value() if same else ""),
+        timeout_s=settings.llm_timeout_s,
+        connections=settings.llm_concurrency,
+        server="embeddings endpoint",
+    )

@@ -1,0 +1,227 @@
+"""Embeddings from the model on this machine and from an endpoint, and what is remembered of them."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+
+from backend.embedding import Embedded, Endpoint, LocalModel, RememberingEmbedder, make_embedder, make_wire
+from backend.labeling.embedding import dot, mean, unit
+from backend.labeling.errors import EmbeddingError, EmbeddingRefusedError, EngineError
+from backend.settings import Settings
+from tests.loopback import Answer, LoopbackServer
+from tests.scripted_llm import Fault, ScriptedLLM
+
+TEXTS = ["The card was declined.", "Why was my card declined?", "The film bored me."]
+
+
+@contextmanager
+def endpoint(base_url: str, **fields: Any) -> Iterator[RememberingEmbedder]:
+    named = Settings(**{"embeddings_model": "embed-1", "embeddings_base_url": base_url, **fields})
+    with closing(make_wire(named)) as wire:
+        yield RememberingEmbedder(Endpoint(wire, named.embeddings_model))
+
+
+class Counting:
+    """A source of vectors that says how often it was asked, and which may become another model's."""
+
+    def __init__(self, model: str = "one", dimensions: int = 2) -> None:
+        self.model, self.dimensions = model, dimensions
+        self.asked: list[list[str]] = []
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        self.asked.append(list(texts))
+        vectors = [unit([float(len(text)), *([1.0] * (self.dimensions - 1))]) for text in texts]
+        return Embedded(f"{self.model} {self.dimensions}", vectors)
+
+
+def test_vectors_become_of_unit_length_and_their_product_the_cosine() -> None:
+    """cos((3, 4), (4, 3)) = 24 / 25; the mean of (1, 0) and (0, 1) is (.5, .5)."""
+    assert dot(unit([3.0, 4.0]), unit([4.0, 3.0])) == pytest.approx(0.96)
+    assert list(unit([0.0, 0.0])) == [0.0, 0.0]
+    assert mean([(1.0, 0.0), (0.0, 1.0)]) == [0.5, 0.5]
+
+
+def test_texts_of_one_meaning_are_nearer_than_others() -> None:
+    declined, why, film = RememberingEmbedder(LocalModel()).embed(TEXTS)
+    assert math.isclose(dot(declined, declined), 1.0, rel_tol=1e-5)
+    assert dot(declined, why) > 2 * dot(declined, film)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\ud800", "\u200b", "日本語", "x" * 100_000])
+def test_any_text_has_a_vector(text: str) -> None:
+    (vector,) = RememberingEmbedder(LocalModel()).embed([text])
+    assert len(vector) == 256
+    assert dot(vector, vector) == pytest.approx(1.0, rel=1e-4) or not any(vector)
+
+
+def test_the_local_model_is_loaded_only_when_it_is_used() -> None:
+    code = (
+        "import sys, backend.service, backend.settings as s\n"
+        "made = backend.service.Service(s.Settings())\n"
+        "assert 'wordllama' not in sys.modules\n"
+        "made.embedder.embed(['text'])\n"
+        "assert 'wordllama' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_loading_it_leaves_the_log_as_it_was() -> None:
+    code = (
+        "import logging\n"
+        "from backend.embedding import LocalModel\n"
+        "LocalModel().embed(['text'])\n"
+        "assert (logging.getLogger().level, logging.getLogger().handlers) == (logging.WARNING, [])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_text_is_embedded_once() -> None:
+    source = Counting()
+    embedder = RememberingEmbedder(source)
+    first = embedder.embed(["a", "bb"])
+    assert embedder.embed(["bb", "ccc", "a", "a"]) == [first[1], *embedder.embed(["ccc"]), first[0], first[0]]
+    assert source.asked == [["a", "bb"], ["ccc"]]
+
+
+def test_only_so_many_are_remembered_and_the_latest_used_stay() -> None:
+    source = Counting()
+    embedder = RememberingEmbedder(source, most=2)
+    for texts in (["a"], ["bb"], ["a"], ["ccc"], ["a"], ["bb"]):
+        embedder.embed(texts)
+    assert source.asked == [["a"], ["bb"], ["ccc"], ["bb"]]
+    assert len(embedder.embed(["1", "22", "333", "4444"])) == 4
+
+
+def test_another_model_s_vectors_never_meet_those_before() -> None:
+    source = Counting(dimensions=2)
+    embedder = RememberingEmbedder(source)
+    embedder.embed(["a", "bb"])
+    source.dimensions = 3
+    assert [len(vector) for vector in embedder.embed(["a", "bb", "new"])] == [3, 3, 3]
+    assert embedder.fingerprint == "one 3"
+    source.model = "two"
+    embedder.embed(["a", "newer"])
+    assert (source.asked[-1], embedder.fingerprint) == (["a"], "two 3")
+
+
+def test_a_model_that_changes_at_each_call_is_an_error_that_may_pass() -> None:
+    class Restless(Counting):
+        def embed(self, texts: Sequence[str]) -> Embedded:
+            self.dimensions += 1
+            return super().embed(texts)
+
+    embedder = RememberingEmbedder(Restless())
+    embedder.embed(["known"])
+    with pytest.raises(EmbeddingError, match="another model answers"):
+        embedder.embed(["known", "new"])
+
+
+def test_demonstrations_are_embedded_by_whoever_comes_first() -> None:
+    source = Counting()
+    embedder = RememberingEmbedder(source)
+    shown = [f"demonstration {i}" for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: embedder.embed([*shown, f"task {i}"]), range(40)))
+    asked = [text for texts in source.asked for text in texts if text in shown]
+    assert sorted(asked) == shown
+
+
+def test_the_fingerprint_tells_the_model_and_its_dimensions(scripted_llm: ScriptedLLM) -> None:
+    scripted_llm.change(dimensions=7)
+    with endpoint(scripted_llm.base_url) as embedder:
+        assert embedder.fingerprint == "embed-1 7"
+    assert make_embedder(Settings()).fingerprint.split()[::2] == ["wordllama", "256"]
+
+
+def test_an_endpoint_s_vectors_come_in_the_order_of_the_texts(scripted_llm: ScriptedLLM) -> None:
+    texts = [f"word{i} {i}" for i in range(100)]
+    with endpoint(scripted_llm.base_url) as embedder, endpoint(scripted_llm.base_url) as other:
+        found = embedder.embed(texts)
+        assert [len(request.body["input"]) for request in scripted_llm.requests] == [32, 32, 32, 4]
+        assert found[50] == other.embed([texts[50]])[0] != found[51]
+
+
+def test_an_endpoint_that_restarts_with_other_dimensions_is_asked_anew(scripted_llm: ScriptedLLM) -> None:
+    with endpoint(scripted_llm.base_url) as embedder:
+        embedder.embed(TEXTS)
+        scripted_llm.change(dimensions=5)
+        assert [len(vector) for vector in embedder.embed([*TEXTS, "new"])] == [5] * 4
+        assert embedder.fingerprint == "embed-1 5"
+
+
+def test_an_endpoint_that_is_down_is_an_error_that_may_pass_and_names_the_setting(scripted_llm: ScriptedLLM) -> None:
+    scripted_llm.stop()
+    with endpoint(scripted_llm.base_url) as embedder, pytest.raises(EmbeddingError) as caught:
+        embedder.embed(TEXTS)
+    assert str(caught.value).startswith("EMBEDDINGS_BASE_URL: the embeddings endpoint at http://127.0.0.1")
+    assert caught.value.retryable
+    assert "EMBEDDINGS_BASE_URL" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(503, EmbeddingError), (429, EmbeddingError), (404, EmbeddingRefusedError)]
+)
+def test_what_may_pass_is_told_from_what_will_not(
+    scripted_llm: ScriptedLLM, status: int, kind: type[EngineError]
+) -> None:
+    scripted_llm.change(faults=lambda *_: Fault(status=status))
+    with endpoint(scripted_llm.base_url) as embedder, pytest.raises(kind, match=str(status)):
+        embedder.embed(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": []},
+        {"data": [{"index": 0, "embedding": []}]},
+        {"data": [{"index": 0, "embedding": ["x"]}]},
+        {"data": [{"index": 1, "embedding": [0.5]}]},
+        {"error": "none"},
+        {"data": [{"index": 0, "embedding": [0.5]}, {"index": 1, "embedding": [0.5, 0.5]}]},
+    ],
+    ids=str,
+)
+def test_an_answer_that_holds_no_usable_vectors_is_an_error(answer: dict[str, Any]) -> None:
+    with (
+        LoopbackServer({"POST /v1/embeddings": Answer(200, answer)}) as server,
+        endpoint(f"{server.url}/v1") as embedder,
+        pytest.raises(EmbeddingError, match="EMBEDDINGS_BASE_URL gave"),
+    ):
+        embedder.embed(["text"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({"embeddings_api_key": "own", "openai_api_key": "labels"}, "Bearer own"),
+        ({"openai_api_key": "labels"}, "Bearer none"),
+    ],
+)
+def test_no_other_endpoint_gets_the_key_of_the_one_that_labels(
+    scripted_llm: ScriptedLLM, fields: dict[str, str], sent: str
+) -> None:
+    with endpoint(scripted_llm.base_url, **fields) as embedder:
+        embedder.embed(["text"])
+    assert scripted_llm.requests[-1].headers["authorization"] == sent
+
+
+def test_the_endpoint_that_labels_embeds_where_no_other_is_named(scripted_llm: ScriptedLLM) -> None:
+    with endpoint("", openai_base_url=scripted_llm.base_url, openai_api_key="labels") as embedder:
+        embedder.embed(["text"])
+    assert scripted_llm.requests[-1].headers["authorization"] == "Bearer labels"
+
+
+def test_a_refusal_does_not_show_the_key(scripted_llm: ScriptedLLM) -> None:
+    scripted_llm.change(api_key="right")
+    with (
+        endpoint(scripted_llm.base_url, embeddings_api_key="hunter2") as embedder,
+        pytest.raises(EmbeddingRefusedError) as caught,
+    ):
+        embedder.embed(["text"])
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
