@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 
 import structlog
 
+from backend import fixed_demonstrations
 from backend.batch import Batch, BatchLabeler, Outcome
 from backend.blind import is_blind, lacks_annotations
 from backend.counters import Counters
@@ -155,7 +156,11 @@ class Service:
         )
         return PromptVersion.of(
             number,
-            Prompt(instruction, style=self.settings.prompt_style),
+            Prompt(
+                instruction,
+                demonstrations=fixed_demonstrations.read(self.settings.demonstrations, schema),
+                style=self.settings.prompt_style,
+            ),
             config_hash=schema.config_hash,
             model=self.settings.model_name,
             origin=SEED,

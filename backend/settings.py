@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.labeling.errors import SettingsError
@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     local_model: str = Field("smollm2-135m", description="smollm2-135m, gemma3-270m, or the path of a GGUF file")
     local_llm_port: int = Field(9091, ge=1, le=65535, description="the local LLM's port")
     instruction: str = Field("", description="the initial instruction; empty: the project's, else its configuration's")
+    demonstrations: FilePath | None = Field(
+        None, description="a JSONL file of labelled tasks that the initial prompt shows; empty: it shows none"
+    )
     embeddings_model: str = Field(
         "", description="the model that finds similar demonstrations; empty: a small one on this machine"
     )

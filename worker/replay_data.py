@@ -1,7 +1,6 @@
 """Labelled rows in a file become examples, as annotators would have produced them."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from backend.labeling.controls import Control
+from backend.labeling import labelled_row
 from backend.labeling.errors import TaskError, WhetstoneError
+from backend.labeling.labelled_row import RowError
 from backend.labeling.schema import LabelingSchema
 from worker.examples import Example
 
@@ -97,14 +97,14 @@ class _Reader:
     def read(self, number: int, line: bytes) -> tuple[Example, bool] | None:
         """The example and whether it is for the test; None for a row that is left out."""
         try:
-            row = _row(line)
+            row = labelled_row.parse(line)
             example_id = self._id(row, number)
-            data = _data(row, self._schema)
-            truth = _truth(row, data, self._schema)
-        except (TaskError, ReplayDataError) as error:
+            data = labelled_row.data(row, self._schema)
+            truth = labelled_row.labels(row, data, self._schema)
+        except (TaskError, RowError) as error:
             self._mistakes.append(f"line {number}: {error}")
             return None
-        strange = _strange(truth, data, self._schema)
+        strange = labelled_row.unknown(truth, data, self._schema)
         self.unknown.update(strange)
         if strange:
             return None
@@ -113,10 +113,10 @@ class _Reader:
     def _id(self, row: Mapping[str, Any], number: int) -> str:
         value = row.get("id")
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise ReplayDataError('the field "id" must be a text or a number that no other row has')
+            raise RowError('the field "id" must be a text or a number that no other row has')
         first = self._lines.setdefault(str(value), number)
         if first != number:
-            raise ReplayDataError(f'the field "id" is {value!r}, as on line {first}: give each row its own')
+            raise RowError(f'the field "id" is {value!r}, as on line {first}: give each row its own')
         return str(value)
 
     def check(self, path: Path) -> None:
@@ -124,70 +124,6 @@ class _Reader:
             more = len(self._mistakes) - _SHOWN
             lines = [*self._mistakes[:_SHOWN], *([f"and {more} more rows"] if more > 0 else [])]
             raise ReplayDataError("\n".join([f"{path} has rows that cannot be used:", *lines]))
-
-
-def _row(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ReplayDataError(f"not UTF-8 (byte {error.start + 1}): save the file as UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise ReplayDataError(f"not JSON ({error.msg} at column {error.colno}): one object a line") from None
-    except RecursionError:
-        raise ReplayDataError("not JSON that can be read: it is nested too deeply") from None
-    if not isinstance(row, dict):
-        raise ReplayDataError(f"a {type(row).__name__}, not an object: write {{...}}")
-    return row
-
-
-def _data(row: Mapping[str, Any], schema: LabelingSchema) -> dict[str, Any]:
-    """What a prompt may see of the row. A configuration's only field may stand under "text". Raises `TaskError`."""
-    keys = [one.key for one in schema.fields]
-    keys += [control.options_key for control in schema.controls if control.options_key]
-    data = {key: row[key] for key in keys if key in row}
-    if len(schema.fields) == 1 and keys[0] not in row and "text" in row:
-        data[keys[0]] = row["text"]
-    schema.values(data)
-    for control in schema.controls:
-        control.labels_for(data)
-    return data
-
-
-def _truth(row: Mapping[str, Any], data: Mapping[str, Any], schema: LabelingSchema) -> dict[str, tuple[str, ...]]:
-    """`label` (or `labels`) is one text, a list of them, or an object of these by control."""
-    name = "label" if "label" in row else "labels"
-    if name not in row:
-        raise ReplayDataError('the field "label" is missing: what did people decide?')
-    given = row[name]
-    by_control = given if isinstance(given, dict) else {schema.controls[0].name: given}
-    if not isinstance(given, dict) and len(schema.controls) > 1:
-        names = ", ".join(control.name for control in schema.controls)
-        raise ReplayDataError(f'the field "{name}" must be an object with a label for each of {names}')
-    controls = {control.name: control for control in schema.controls}
-    if unknown := [key for key in by_control if key not in controls]:
-        raise ReplayDataError(f'the field "{name}" answers {unknown[0]!r}, which is no control of the configuration')
-    return {key: _values(name, value, controls[key], data) for key, value in by_control.items()}
-
-
-def _values(name: str, given: Any, control: Control, data: Mapping[str, Any]) -> tuple[str, ...]:
-    """As Label Studio stores them: a choice's alias where it has one, whichever of both the row holds."""
-    values = given if isinstance(given, list) else [given]
-    if not all(isinstance(value, str) for value in values):
-        raise ReplayDataError(f'the field "{name}" holds {given!r}: it must be a text, or a list of texts')
-    if len(values) != 1 and not control.multiple:
-        raise ReplayDataError(f'the field "{name}" holds {len(values)} labels, {control.name} takes one')
-    stored = {label.text: label.value for label in control.labels_for(data)}
-    stored |= {label.value: label.value for label in control.labels_for(data)}
-    return tuple(stored.get(value.strip(), value.strip()) for value in values)
-
-
-def _strange(truth: Mapping[str, tuple[str, ...]], data: Mapping[str, Any], schema: LabelingSchema) -> list[str]:
-    """Labels of the row that the configuration does not have."""
-    found = []
-    for control in schema.controls:
-        known = {label.value for label in control.labels_for(data)}
-        found += [value for value in truth.get(control.name, ()) if value not in known]
-    return found
 
 
 def _nothing_left(path: Path, schema: LabelingSchema, unknown: Mapping[str, int]) -> str:

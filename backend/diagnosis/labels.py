@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from backend import rationale_area
+from backend import fixed_demonstrations, rationale_area
 from backend.diagnosis import abilities
 from backend.diagnosis.abilities import Found
 from backend.diagnosis.check import Check, Section
@@ -16,7 +16,7 @@ from backend.labeling import templates, verbalizer
 from backend.labeling.answers import Question, TaskPrediction
 from backend.labeling.controls import Control
 from backend.labeling.engines.openai import Memory, OpenAIEngine
-from backend.labeling.errors import EngineError, SchemaError, TaskError
+from backend.labeling.errors import EngineError, SchemaError, SettingsError, TaskError
 from backend.labeling.fields import DataField, plain
 from backend.labeling.labeler import Labeler, Limits
 from backend.labeling.prompt import Prompt, PromptVersion
@@ -69,7 +69,10 @@ def examine(wanted: Wanted, found: Found | None, settings: Settings) -> Section:
         missing = "the endpoint cannot label"
         return Section(SUBJECT, (*checks, *(Check(control.name, "skipped", missing) for control in schema.controls)))
     data = wanted.data if wanted.data is not None else _sample(schema)
-    trial = _Trial(settings, found, schema, _version(wanted, schema, found, settings), data)
+    try:
+        trial = _Trial(settings, found, schema, _version(wanted, schema, found, settings), data)
+    except SettingsError as error:
+        return Section(SUBJECT, (*checks, Check("demonstrations", "failed", str(error), error.hint, needed=True)))
     return Section(SUBJECT, (*checks, *(_try(trial, control) for control in schema.controls)))
 
 
@@ -87,7 +90,11 @@ def _version(wanted: Wanted, schema: LabelingSchema, found: Found, settings: Set
     if wanted.version and wanted.version.config_hash == schema.config_hash:
         return wanted.version
     instruction = settings.instruction or plain(wanted.expert_instruction).strip()
-    prompt = Prompt(instruction or templates.initial_instruction(schema), style=settings.prompt_style)
+    prompt = Prompt(
+        instruction or templates.initial_instruction(schema),
+        demonstrations=fixed_demonstrations.read(settings.demonstrations, schema),
+        style=settings.prompt_style,
+    )
     return PromptVersion.of(
         1, prompt, config_hash=schema.config_hash, model=found.model, origin="doctor", created_at=datetime.now(UTC)
     )
