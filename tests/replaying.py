@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.labeling import schema as schemas
+from backend.labeling.embedding import Embedder
 from backend.labeling.labeler import Limits
 from tests.labeling.building import SENTIMENT, connected
 from tests.scripted_llm import ScriptedLLM
@@ -49,9 +50,8 @@ def leaning(prompt: str) -> dict[str, float]:
 
 
 @contextmanager
-def student(llm: ScriptedLLM, config: str = SENTIMENT) -> Iterator[Student]:
-    with (
-        connected(llm) as engine,
-        closing(Student(Meter(engine, sleep=lambda _: None), schemas.parse(config), Limits(), threads=4)) as made,
-    ):
-        yield made
+def student(llm: ScriptedLLM, config: str = SENTIMENT, embedder: Embedder | None = None) -> Iterator[Student]:
+    with connected(llm) as engine:
+        meter = Meter(engine, sleep=lambda _: None)
+        with closing(Student(meter, schemas.parse(config), Limits(), threads=4, embedder=embedder)) as made:
+            yield made

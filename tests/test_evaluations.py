@@ -12,13 +12,16 @@ from backend.labeling.engines.base import Usage
 from backend.labeling.errors import StoreError
 from backend.labeling.labeler import Limits
 from backend.labeling.prompt import Demonstration, Prompt
+from backend.labeling.selection import rule
 from backend.redis_client import connect
+from tests.labeling.vectors import Angles, shown
 from worker.evaluations import EvaluationCache, prompt_key
 from worker.outcomes import Outcome
 
 PROMPT = Prompt("Label it.", definitions={"a": "first", "b": "second"})
 LIMITS = Limits()
-KEY = prompt_key(PROMPT, "config", "model", "print", LIMITS)
+KEYED = ("config", "model", "print", LIMITS)
+KEY = prompt_key(PROMPT, *KEYED)
 
 
 @pytest.fixture
@@ -152,6 +155,19 @@ def test_what_no_answer_depends_on_keeps_the_key(prompt: Prompt) -> None:
 )
 def test_what_an_answer_depends_on_makes_another_key(key: str) -> None:
     assert key != KEY
+
+
+def test_what_selects_demonstrations_is_part_of_the_key_of_prompts_that_select_alone() -> None:
+    static = replace(PROMPT, demonstrations=(shown("1 a"), shown("2 b")))
+    selecting = replace(static, shown=1)
+    one, other = Angles(), Angles()
+    other.fingerprint = "angles 3"
+
+    def key(prompt: Prompt, embedder: Angles | None) -> str:
+        return prompt_key(prompt, "config", "model", "print", LIMITS, rule(prompt, embedder))
+
+    assert key(static, one) == key(static, other) == key(static, None) == prompt_key(static, *KEYED)
+    assert len({key(selecting, one), key(selecting, other), prompt_key(selecting, *KEYED), key(static, one)}) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from backend.labeling.errors import BudgetError, EngineUnreachableError
-from backend.labeling.prompt import Prompt
+from backend.labeling.prompt import Demonstration, Prompt
 from tests.labeling.building import LOCAL, NOW, connected
+from tests.labeling.vectors import Angles, values
 from tests.replaying import student
 from tests.scripted_llm import Script, ScriptedLLM
 from tests.scripted_llm.script import Fault
@@ -105,3 +108,14 @@ def test_an_unknown_price_of_either_makes_the_cost_unknown(scripted_llm: Scripte
         assert account.ask
         account.ask("How?")
     assert account.spend().usd is None
+
+
+def test_each_example_is_asked_with_demonstrations_of_its_own(scripted_llm: ScriptedLLM) -> None:
+    given = tuple(Demonstration(values(f"{i * 90} degrees"), {"sentiment": ("positive",)}) for i in range(4))
+    with student(scripted_llm, embedder=Angles()) as asked:
+        asked.label(replace(NAIVE, demonstrations=given, shown=1), examples("100 great", "200 great"))
+    sent = [each.body["prompt"] for each in scripted_llm.requests if "great" in each.body.get("prompt", "")]
+    assert sorted((" 90 degrees" in text.replace("\n", " "), "180 degrees" in text) for text in sent) == [
+        (False, True),
+        (True, False),
+    ]

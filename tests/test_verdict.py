@@ -168,6 +168,34 @@ def test_examples_are_counted_by_label_and_never_quoted() -> None:
     assert "secret" not in found
 
 
+SHOWN = tuple(demonstration(("happy", "angry")[i % 2], f"text {i}") for i in range(8))
+OTHERS = (*SHOWN[:7], demonstration("angry", "another text"))
+ALL = "all tasks the same 8 examples with the right answer (4 happy, 4 angry)"
+SIMILAR = "each task the 3 most similar of 8 examples with the right answer (4 happy, 4 angry)"
+PACKED = "each task the nearest of 2 packs of 4, from 8 examples with the right answer (4 happy, 4 angry)"
+PACKS = ((0, 1, 2, 3), (4, 5, 6))
+CACHE = "As the prompt differs from task to task, a server's cache holds less of it."
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, {"shown": 3}, f"It shows {SIMILAR}; before it showed {ALL}. {CACHE}"),
+        ({"shown": 3}, {}, f"It shows {ALL}; before it showed {SIMILAR}."),
+        ({}, {"packs": PACKS}, f"It shows {PACKED}; before it showed {ALL}."),
+        ({"demonstrations": ()}, {"packs": PACKS}, f"It shows {PACKED}; before it showed no examples."),
+        ({"shown": 3}, {"shown": 3, "demonstrations": OTHERS}, f"It shows {SIMILAR}, some of them new."),
+        ({"packs": PACKS}, {"packs": PACKS[::-1]}, "Its examples stand in another order."),
+        ({"shown": 3}, {"shown": 3}, "Nothing in the prompt changed."),
+    ],
+)
+def test_examples_that_each_task_has_of_its_own_are_told_as_such(
+    before: dict[str, Any], after: dict[str, Any], told: str
+) -> None:
+    bare = replace(PROMPT, demonstrations=SHOWN)
+    assert " ".join(verdict.changes(replace(bare, **before), replace(bare, **after))) == told
+
+
 def test_examples_that_come_and_go_are_told_apart() -> None:
     one, two, three = (demonstration("happy", text) for text in ("1", "2", "3"))
     before = replace(PROMPT, demonstrations=(one, two))

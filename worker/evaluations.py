@@ -28,10 +28,13 @@ _SAMPLES = (Question("control", _LABELS), Question("control", _LABELS, about=_LA
 _SAMPLE_VALUES = (Value("text", "text"),)
 
 
-def prompt_key(prompt: Prompt, config_hash: str, model: str, fingerprint: str, limits: Limits) -> str:
+def prompt_key(
+    prompt: Prompt, config_hash: str, model: str, fingerprint: str, limits: Limits, selection: str = ""
+) -> str:
     """Names all that an answer depends on but the task. Calibration is not among it: it is applied afterwards.
 
     `fingerprint` is the endpoint's, from its capabilities: under the same name other weights are another model.
+    `selection` is `selection.rule`'s: what decides which demonstrations a task sees.
     """
     asked = replace(prompt, calibration=Calibration(), definitions=dict(sorted(prompt.definitions.items())))
     digest = hashlib.sha256(content_hash(asked, config_hash, model).encode())
@@ -42,6 +45,8 @@ def prompt_key(prompt: Prompt, config_hash: str, model: str, fingerprint: str, l
         for question in _SAMPLES
     ]
     digest.update(json.dumps([samples, fingerprint, asdict(limits)], sort_keys=True).encode())
+    if selection:
+        digest.update(selection.encode())
     return digest.hexdigest()[:_KEY_DIGITS]
 
 

@@ -7,6 +7,7 @@ import structlog
 
 from backend.batch import Inquiry
 from backend.engine import endpoint_key
+from backend.labeling import selection
 from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import ALWAYS
 from backend.labeling.engines.base import Usage
@@ -90,7 +91,8 @@ class Evaluator:
         engine = engine or service.engine
         epoch = service.store.model_epoch(endpoint_key(service.settings, model=service.settings.llm_model))
         fingerprint = engine.capabilities.fingerprint + (f" epoch {epoch}" if epoch else "")
-        return prompt_key(prompt, self._schema.config_hash, engine.model, fingerprint, service.limits)
+        chosen_by = selection.rule(prompt, service.embedder)
+        return prompt_key(prompt, self._schema.config_hash, engine.model, fingerprint, service.limits, chosen_by)
 
     def _known(self, name: str, tasks: Tasks) -> dict[str, Outcome]:
         if self._fresh:
@@ -164,6 +166,7 @@ def _as_outcomes(made: Mapping[str, TaskAnswers]) -> dict[str, Outcome]:
 def _tokens(prompt: Prompt, tasks: Tasks) -> int:
     """About what one question to each task takes, rather too many."""
     static = len(prompt.instruction) + sum(map(len, (*prompt.definitions.values(), *prompt.rules)))
-    static += sum(len(value.text) for shown in prompt.demonstrations for value in shown.values)
+    shown = sum(len(value.text) for each in prompt.demonstrations for value in each.values)
+    static += shown * selection.most_shown(prompt) // max(1, len(prompt.demonstrations))
     texts = sum(len(value) for data in tasks.values() for value in data.values() if isinstance(value, str))
     return (static * len(tasks) + texts) // _CHARACTERS_A_TOKEN + _FRAME_TOKENS * len(tasks)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from backend import pushing
+from backend import fixed_demonstrations, pushing
 from backend.labeling.errors import EngineError, StoreError, WhetstoneError
 from backend.labeling.fields import plain
 from backend.labeling.prompt import Prompt, PromptVersion
@@ -181,11 +181,13 @@ class _Learning:
             teacher_sees_texts=settings.teacher_sees == "examples",
             techniques=abilities.techniques(settings, able),
             samples=settings.rationale_samples,
+            fixed=fixed_demonstrations.read(settings.demonstrations, to.current.schema),
         )
+        embed = self._service.embedder.embed
         if not is_capable(settings):
-            return optimize(problem, Tools(evaluator.label, None, self._tell))
+            return optimize(problem, Tools(evaluator.label, None, self._tell, embed))
         with closing(Teacher(settings, self._service.redis, self._ledger, self._check)) as teacher:
-            return optimize(problem, Tools(evaluator.label, teacher.ask, self._tell))
+            return optimize(problem, Tools(evaluator.label, teacher.ask, self._tell, embed))
 
     def _challengers(self, to: Target) -> list[PromptVersion]:
         """What was learned for this labeling configuration and is not active, the latest first."""

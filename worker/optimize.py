@@ -14,16 +14,18 @@ from typing import Literal
 from threadpoolctl import threadpool_limits
 
 from backend.labeling.errors import BudgetError, TaskError
-from backend.labeling.prompt import Prompt, Style
+from backend.labeling.prompt import Demonstration, Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.runs import Decision, Estimate
-from worker import evaluate, propose, reflect, search, techniques
+from worker import demonstrations, evaluate, likeness, propose, reflect, search, techniques
 from worker.comparison import Compared, compared, costs
+from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
 from worker.gate import Pair, Ruling, rule
+from worker.likeness import Embed
 from worker.outcomes import Graded, Outcome
 from worker.prequential import Waiting, proven
-from worker.propose import Candidate, DemonstrationSet
+from worker.propose import Candidate
 from worker.race import Entry, in_order
 from worker.reflect import Seen, is_error, named
 from worker.techniques import Technique
@@ -40,6 +42,7 @@ _MOST_SHOWN, _LEAST_READ = 12, 24
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
 _PLANNED = 0.95  # of the calls: folds may choose what none has asked
 _MOST_NAMED = 50
+_ONE_IN = 3  # of the late sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Problem:
     sizes the search, and `Tools.label` enforces it. `sure` overrides the gate's probability. To compare with: `sets`
     are tried in place of demonstrations drawn from the examples, and without `soft` candidates race by right and wrong.
 
-    `techniques` are tried on the best prompt of a search; self-consistency with up to `samples` rationales.
+    `techniques` are tried on the best prompt of a search; self-consistency with up to `samples` rationales. `fixed` are
+    demonstrations that people chose: a set to try before those that are drawn.
     """
 
     schema: LabelingSchema
@@ -71,6 +75,7 @@ class Problem:
     waiting: tuple[Waiting, ...] = ()
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
+    fixed: tuple[Demonstration, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,13 @@ class Tools:
     """`label` is cached and budgeted; it raises `BudgetError`, and `EngineError` when the run cannot go on.
 
     `ask` is the teacher, None without a capable one. `tell` takes the stage, the share done, candidates alive, the best
-    score.
+    score. Without `embed` only demonstrations that are the same for all tasks are tried.
     """
 
     label: Callable[[Prompt, Sequence[Example]], list[Outcome]]
     ask: Callable[[str], str] | None = None
     tell: Callable[[str, float, int, float | None], None] = lambda *_: None
+    embed: Embed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,21 +211,38 @@ class _Run:
 
     def _material(self, plan: search.Plan, active: Mapping[str, Graded], read: Sequence[Example]) -> search.Material:
         problem = self._problem
-        pool = self._pool(self._open)
-        errors = [example for example in pool if example.id in active and is_error(example, active[example.id])]
-        rng = random.Random(problem.seed)  # noqa: S311
-        drawn = propose.demonstration_sets(problem.schema, pool, errors, plan.sets, rng)
+        sets, variants = self._sets(plan, active)
         own = propose.instructions(problem.schema, problem.active, problem.styles)
         seeds = [Candidate(propose.uncalibrated(prompt), "an earlier prompt or guideline") for prompt in problem.seeds]
         return search.Material(
             active=Candidate(propose.uncalibrated(problem.active), "the active prompt, recalibrated"),
             instructions=search.instruction_set([*seeds, *self._taught(self._seen(read, active))], own, plan),
-            sets=tuple(drawn) if problem.sets is None else problem.sets[: plan.sets],
+            sets=sets,
             plan=plan,
             soft=problem.soft,
             techniques=self._techniques(),
             samples=problem.samples,
+            variants=variants,
         )
+
+    def _sets(self, plan: search.Plan, active: Mapping[str, Graded]) -> tuple[tuple[DemonstrationSet, ...], int]:
+        """As many as the plan says. With embeddings, sets by likeness take the places of late ones, and every third of
+        these is kept for variants of the best set: how many is told too."""
+        problem, embed = self._problem, self._tools.embed
+        if problem.sets is not None:
+            return problem.sets[: plan.sets], 0
+        pool = self._pool(self._open)
+        errors = [example for example in pool if example.id in active and is_error(example, active[example.id])]
+        rng = random.Random(problem.seed)  # noqa: S311
+        drawn = demonstrations.random_sets(problem.schema, pool, errors, plan.sets, rng)
+        fixed = [demonstrations.by_hand(problem.fixed)] if problem.fixed else []
+        found = [*fixed, *drawn][: plan.sets]
+        if embed is None:
+            return tuple(found), 0
+        early, late = found[: plan.first_sets], found[plan.first_sets :]
+        variants = len(late) // _ONE_IN
+        alike = likeness.sets(problem.schema, pool, embed, rng)
+        return (*early, *[*alike, *late][: len(late) - variants]), variants
 
     def _seen(self, read: Sequence[Example], active: Mapping[str, Graded]) -> list[Seen]:
         """Twelve errors of what the teacher reads, and as many that are right."""

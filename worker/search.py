@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backend.labeling.schema import LabelingSchema
-from worker import propose, techniques
+from worker import demonstrations, propose, techniques
+from worker.demonstrations import DemonstrationSet
 from worker.evaluate import Label
 from worker.examples import Example
 from worker.pareto import complement
-from worker.propose import Candidate, DemonstrationSet, with_demonstrations
+from worker.propose import Candidate, with_demonstrations
 from worker.race import Entry, race, stages
 from worker.techniques import Technique
 
@@ -77,7 +78,8 @@ def race_calls(candidates: int, n: int) -> int:
 @dataclass(frozen=True, slots=True)
 class Material:
     """What the search chooses from, the same for all folds: `active` uncalibrated, `instructions` without
-    demonstrations, `sets` of these, and `techniques` (with so many `samples`) to try on the best of it."""
+    demonstrations, `sets` of these, and `techniques` (with so many `samples`) to try on the best of it. So many
+    `variants` of the best demonstrations are tried last."""
 
     active: Candidate
     instructions: tuple[Candidate, ...]
@@ -86,6 +88,7 @@ class Material:
     soft: bool = True
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
+    variants: int = 0
 
 
 def search(
@@ -134,15 +137,17 @@ def _shown_to(material: Material, first: Sequence[Entry]) -> list[Candidate]:
 
 
 def _crossed(material: Material, first: Sequence[Entry], second: Sequence[Entry]) -> list[Candidate]:
-    """The best demonstrations under other good instructions, and the sets that are left under the best instruction."""
+    """The best demonstrations under other good instructions, and the sets that are left under the best instruction; the
+    best demonstrations in another order and number."""
     best = second[0].candidate
     bare = first[0].candidate
-    shown = next((each for each in material.sets if each.demonstrations == best.prompt.demonstrations), None)
+    shown = next((each for each in material.sets if each.is_in(best.prompt)), None)
     partners = [entry.candidate for entry in first[: _PARTNERS + 1] if not entry.candidate.prompt.demonstrations]
     crossed = [with_demonstrations(partner, shown) for partner in partners] if shown else []
     late = [with_demonstrations(bare, each) for each in material.sets[material.plan.first_sets :]]
+    varied = [with_demonstrations(best, each) for each in demonstrations.variants(best.prompt)[: material.variants]]
     runners_up = [entry.candidate for entry in second[:3]]
-    return propose.distinct([material.active, best, *runners_up, *crossed, *late])
+    return propose.distinct([material.active, best, *runners_up, *crossed, *late, *varied])
 
 
 def instruction_set(prompts: Sequence[Candidate], own: Sequence[Candidate], plan: Plan) -> tuple[Candidate, ...]:

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from backend.labeling import selection
+from backend.labeling.embedding import Embedder
 from backend.labeling.engines.base import Capabilities, Completion, Engine, Request, Usage
 from backend.labeling.errors import AnswerError, BudgetError, EngineBusyError, EngineError, TaskError
 from backend.labeling.labeler import Labeler, Limits
@@ -75,18 +77,32 @@ class Meter:
 class Student:
     """`label` gives one outcome an example, in order; what was asked before costs nothing."""
 
-    def __init__(self, meter: Meter, schema: LabelingSchema, limits: Limits, *, threads: int) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        schema: LabelingSchema,
+        limits: Limits,
+        *,
+        threads: int,
+        embedder: Embedder | None = None,
+    ) -> None:
         self.meter = meter
         self.schema = schema
         self._limits = limits
-        self._labeler = Labeler(meter, limits)
+        self._embedder = embedder
+        self._labeler = Labeler(meter, limits, embedder=embedder)
         self._known: dict[tuple[str, str], Outcome] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="student")
 
     def label(self, prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
         """Raises `BudgetError` and `EngineError`, when what is under way has ended; what succeeded is remembered."""
         name = prompt_key(
-            prompt, self.schema.config_hash, self.meter.model, self.meter.capabilities.fingerprint, self._limits
+            prompt,
+            self.schema.config_hash,
+            self.meter.model,
+            self.meter.capabilities.fingerprint,
+            self._limits,
+            selection.rule(prompt, self._embedder),
         )
         keys = [(name, self.schema.data_hash(example.data)) for example in examples]
         missing = {key: e for key, e in zip(keys, examples, strict=True) if key not in self._known}

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from backend.labeling import selection
 from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import Demonstration, Prompt
 from backend.runs import Decision, Estimate, EstimateKind, Spend
@@ -144,7 +145,10 @@ def _differences(before: Prompt, after: Prompt) -> Iterator[str]:
     yield from _instruction(before.instruction, after.instruction)
     yield from _definitions(before.definitions, after.definitions)
     yield from _rules(before.rules, after.rules)
-    yield from _demonstrations(before.demonstrations, after.demonstrations)
+    if selection.selects(before) or selection.selects(after):
+        yield from _selection(before, after)
+    else:
+        yield from _demonstrations(before.demonstrations, after.demonstrations)
     yield from _format(before, after)
     yield from _calibration(before.calibration, after.calibration)
 
@@ -211,6 +215,32 @@ def _demonstrations(before: Sequence[Demonstration], after: Sequence[Demonstrati
         return
     fresh = "" if not before else f", {len(after) - kept} of them new; before it showed {len(before)}"
     yield f"It shows {wording.counted(len(after), 'example')} with the right answer ({_of_labels(after)}){fresh}."
+
+
+def _selection(before: Prompt, after: Prompt) -> Iterator[str]:
+    """Of prompts one of which at least shows each task examples of its own."""
+    old, new = _shown(before), _shown(after)
+    if old != new:
+        yield f"It shows {new}; before it showed {old}."
+    elif any(one not in before.demonstrations for one in after.demonstrations):
+        yield f"It shows {new}, some of them new."
+    elif (before.demonstrations, before.packs) != (after.demonstrations, after.packs):
+        yield "Its examples stand in another order."
+    if after.shown and not before.shown:
+        yield "As the prompt differs from task to task, a server's cache holds less of it."
+
+
+def _shown(prompt: Prompt) -> str:
+    count = len(prompt.demonstrations)
+    if not count:
+        return "no examples"
+    labels = f"with the right answer ({_of_labels(prompt.demonstrations)})"
+    if prompt.packs:
+        most = selection.most_shown(prompt)
+        return f"each task the nearest of {len(prompt.packs)} packs of {most}, from {count} examples {labels}"
+    if prompt.shown:
+        return f"each task the {prompt.shown} most similar of {count} examples {labels}"
+    return f"all tasks the same {wording.counted(count, 'example')} {labels}"
 
 
 def _of_labels(shown: Sequence[Demonstration]) -> str:

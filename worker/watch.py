@@ -11,6 +11,7 @@ from backend.alarms import Alarm
 from backend.audit import is_audit
 from backend.engine import endpoint_key
 from backend.label_studio import LabelStudioClient
+from backend.labeling import selection
 from backend.labeling.schema import LabelingSchema
 from backend.pushing import Target
 from backend.service import Service
@@ -149,7 +150,8 @@ class _Canary:
     def _under(self) -> str:
         """The version's name, and what else an answer depends on but the weights: settings change, too."""
         version, models = self._to.current.version, ",".join(self._models)
-        key = prompt_key(version.prompt, version.config_hash, models, self._endpoint, self._service.limits)
+        chosen_by = selection.rule(version.prompt, self._service.embedder)
+        key = prompt_key(version.prompt, version.config_hash, models, self._endpoint, self._service.limits, chosen_by)
         return f"{version.name} {key}"
 
     def _frozen(self) -> Frozen | None:

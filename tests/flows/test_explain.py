@@ -18,7 +18,7 @@ from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import CONFIG, HATED, LOVED, PROJECT, Json, predict_body, setup_body, task, tasks
 from tests.scripted_llm import Fault, Script, ScriptedLLM
 from tests.scripted_llm.answers import keyword_label
-from worker import explain, ground_truth, propose
+from worker import demonstrations, explain, ground_truth
 from worker.annotation_store import AnnotationStore
 
 AREA = '<TextArea name="rationale" toName="text" editable="true" rows="3" maxSubmissions="1"/>'
@@ -236,7 +236,7 @@ def test_a_corrected_rationale_becomes_the_reason_of_a_demonstration(
         ({"sentiment": ("neutral",)}, "It is a fact."),
         ({"sentiment": ("neutral",)}, ""),
     ]
-    made = propose.demonstration(schema, examples[0])
+    made = demonstrations.demonstration(schema, examples[0])
     assert made is not None
     assert made.reason == "It is a fact."
 

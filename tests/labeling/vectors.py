@@ -1,10 +1,11 @@
 """An embedder whose vectors are written down, and prompts on it."""
 
 import math
+import random
 from collections.abc import Sequence
 from typing import Any
 
-from backend.labeling.embedding import Vector
+from backend.labeling.embedding import Vector, unit
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Demonstration, Prompt
 
@@ -22,6 +23,11 @@ class Angles:
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         self.asked.append(list(texts))
         return [at(float(text.split()[0])) for text in texts]
+
+
+def far_apart(texts: Sequence[str]) -> list[Vector]:
+    """Each text in a direction of its own: no two are near copies."""
+    return [unit([random.Random(f"{text} {i}").gauss(0, 1) for i in range(64)]) for text in texts]
 
 
 def at(degrees: float) -> Vector:

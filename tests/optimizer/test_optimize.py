@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from backend.labeling.errors import EngineUnreachableError
+from backend.labeling.embedding import Vector
+from backend.labeling.errors import EmbeddingError, EngineUnreachableError
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
+from tests.labeling.vectors import far_apart, shown
 from tests.optimizer.world import (
     ACTIVE,
     BOTH,
@@ -191,6 +193,67 @@ def test_nothing_is_asked_under_a_prompt_that_shows_its_answer(count: int) -> No
     assert any(prompt.demonstrations for prompt, _ in world.asked)
     for prompt, item_id in world.asked:
         assert all(each.values[0].text != text[item_id] for each in prompt.demonstrations)
+
+
+def alike(world: World, **problem: Any) -> Finding:
+    return optimize(world.problem(**problem), replace(world.tools(), embed=far_apart))
+
+
+def sets_of(world: World) -> list[tuple[int, bool, str]]:
+    """Distinct demonstrations asked under, by what a task sees of them, in the order in which they were first asked."""
+    asked = [prompt for prompt, _ in world.asked if prompt.demonstrations]
+    return list(dict.fromkeys((each.shown, bool(each.packs), repr(each.demonstrations)) for each in asked))
+
+
+@pytest.mark.parametrize("count", [40, 210])
+def test_with_embeddings_sets_by_likeness_take_the_late_places(count: int) -> None:
+    with_them, without = (World(examples(count=count), promising()) for _ in range(2))
+    alike(with_them, calls=3000)
+    run(without, calls=3000)
+    selecting = [each for each in sets_of(with_them) if each[0] or each[1]]
+    assert {each[:2] for each in selecting} >= {(4, False), (0, True)}
+    assert not [each for each in sets_of(without) if each[0] or each[1]]
+    early = set(sets_of(without)[:2])
+    assert early <= set(sets_of(with_them))
+    assert len(with_them.asked) <= 1.1 * len(without.asked)
+
+
+@pytest.mark.parametrize(("count", "kind"), [(100, "cross-fitted"), (240, "holdout")])
+def test_showing_each_task_the_most_similar_is_found_where_it_is_much_better(count: int, kind: str) -> None:
+    found = alike(World(examples(count=count), better_if(lambda prompt: prompt.shown > 0)))
+    assert found.decision == "published"
+    assert found.challenger is not None
+    assert found.challenger.shown > 0
+    assert "most similar of" in found.origin
+    assert found.estimate is not None
+    assert found.estimate.kind == kind
+
+
+def test_what_each_task_sees_is_taken_from_train_alone() -> None:
+    world = World(examples(count=210), better_if(lambda prompt: bool(prompt.packs)))
+    found = alike(world, calls=3000)
+    assert found.challenger is not None
+    assert found.challenger.packs
+    split = {item.data["text"]: item.split for item in world.items}
+    assert {split[each.values[0].text] for each in found.challenger.demonstrations} == {"train"}
+
+
+def test_fixed_demonstrations_are_tried_first() -> None:
+    fixed = (shown("by hand", "yes"), shown("by hand too", "no"))
+    world = World(examples(count=40), better_if(lambda prompt: prompt.demonstrations == fixed))
+    found = run(world, fixed=fixed)
+    assert found.challenger is not None
+    assert found.challenger.demonstrations == fixed
+    assert found.origin.endswith("with 2 demonstrations (fixed by hand)")
+
+
+def test_embeddings_that_are_away_end_the_run_with_their_error() -> None:
+    def away(texts: Sequence[str]) -> list[Vector]:
+        raise EmbeddingError("EMBEDDINGS_BASE_URL: away")
+
+    world = World(examples(count=40), promising())
+    with pytest.raises(EmbeddingError):
+        optimize(world.problem(), replace(world.tools(), embed=away))
 
 
 @pytest.mark.parametrize(("count", "asks"), [(59, False), (60, True), (210, True)])

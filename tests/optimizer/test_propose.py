@@ -10,10 +10,11 @@ from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from tests.optimizer.world import ACTIVE, BOTH, BROUGHT, DAY, FOUR, MANY, PAIR, SEVERAL, World, examples, level
-from worker import propose, templates
+from worker import demonstrations, propose, templates
+from worker.demonstrations import DemonstrationSet, random_sets
 from worker.evaluate import fair
 from worker.examples import Example
-from worker.propose import Candidate, DemonstrationSet, demonstration_sets, instructions
+from worker.propose import Candidate, instructions
 
 POOL = examples(FOUR, 40)
 
@@ -21,7 +22,7 @@ POOL = examples(FOUR, 40)
 def drawn(
     schema: LabelingSchema = FOUR, pool: tuple[Example, ...] = POOL, *, count: int = 6, errors: int = 0, seed: int = 0
 ) -> list[DemonstrationSet]:
-    return demonstration_sets(schema, pool, pool[:errors], count, random.Random(seed))
+    return random_sets(schema, pool, pool[:errors], count, random.Random(seed))
 
 
 def texts(chosen: DemonstrationSet) -> set[str]:
@@ -120,7 +121,7 @@ def test_nothing_to_show_gives_no_sets() -> None:
 
 def test_a_demonstration_brings_the_annotators_reason_cut_to_two_lines_or_so() -> None:
     told = replace(POOL[0], reason="It is north of here. " * 20)
-    made, untold = propose.demonstration(FOUR, told), propose.demonstration(FOUR, POOL[0])
+    made, untold = demonstrations.demonstration(FOUR, told), demonstrations.demonstration(FOUR, POOL[0])
     assert made is not None
     assert untold is not None
     assert 150 < len(made.reason) <= 200
@@ -130,7 +131,7 @@ def test_a_demonstration_brings_the_annotators_reason_cut_to_two_lines_or_so() -
 
 def test_a_demonstration_shows_the_annotators_answer_on_a_shortened_text() -> None:
     long = Example("1", {"text": "word " * 5000}, {"topics": ("price", "sound")}, DAY)
-    shown = propose.demonstration(SEVERAL, long)
+    shown = demonstrations.demonstration(SEVERAL, long)
     assert shown is not None
     assert shown.labels == {"topics": ("price", "sound")}
     assert len(shown.values[0].text) < 500

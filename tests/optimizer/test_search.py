@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from backend.labeling.prompt import Prompt
+from tests.labeling.vectors import shown
 from tests.optimizer.world import ACTIVE, FOUR, PAIR, World, better_if, draw, examples, level, promising
-from worker import propose
+from worker import demonstrations, propose
+from worker.demonstrations import DemonstrationSet
 from worker.optimize import optimize
 from worker.outcomes import Graded
 from worker.pareto import complement
@@ -22,7 +24,7 @@ def material(world: World, plan: Plan, active: Prompt = ACTIVE) -> Material:
     return Material(
         Candidate(active, "the active prompt"),
         instruction_set([], own, plan),
-        tuple(propose.demonstration_sets(world.schema, world.items, (), plan.sets, random.Random(world.seed))),
+        tuple(demonstrations.random_sets(world.schema, world.items, (), plan.sets, random.Random(world.seed))),
         plan,
     )
 
@@ -159,3 +161,25 @@ def test_a_technique_that_gains_wins_the_last_race() -> None:
 def test_techniques_are_part_of_the_plan() -> None:
     assert Plan(6, 4, 48, extra=4).calls > Plan(6, 4, 48).calls
     assert plan_for(100, 2000, cross_fitted=True, extra=8).calls <= 2000
+
+
+SIMILAR = DemonstrationSet(tuple(shown(f"text {i}", "yes") for i in range(20)), "similar", shown=4)
+
+
+def test_sets_of_the_same_demonstrations_win_by_how_many_a_task_sees() -> None:
+    world = World(examples(count=90), better_if(lambda prompt: prompt.shown == 8))
+    plan = Plan(6, 4, 90)
+    sets = (*material(world, plan).sets[:2], SIMILAR, replace(SIMILAR, shown=8))
+    _, best = search(PAIR, replace(material(world, plan), sets=sets), world.items, world.label, lambda *_: None)
+    assert (best[0].candidate.prompt.shown, best[0].candidate.prompt.demonstrations) == (8, SIMILAR.demonstrations)
+
+
+@pytest.mark.parametrize(("variants", "tried"), [(0, 0), (1, 1), (2, 2)])
+def test_the_best_set_is_tried_in_another_order_and_number(variants: int, tried: int) -> None:
+    world = World(examples(count=48), better_if(lambda prompt: bool(prompt.demonstrations)))
+    plan = Plan(6, 4, 48)
+    given = material(world, plan)
+    known = {repr(each.demonstrations) for each in given.sets}
+    search(PAIR, replace(given, variants=variants), world.items, world.label, lambda *_: None)
+    asked = {repr(prompt.demonstrations) for prompt, _ in world.asked if prompt.demonstrations}
+    assert len(asked - known) == tried

@@ -14,9 +14,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from backend import logs, stack
 from backend import settings as environment
+from backend.embedding import make_embedder
 from backend.engine import limits, make_wire
 from backend.labeling import schema as schemas
 from backend.labeling import templates
+from backend.labeling.embedding import Embedder
 from backend.labeling.engines.openai import OpenAIEngine
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
@@ -25,6 +27,7 @@ from backend.stack.llm import local_llm
 from worker import abilities, replay_data, simulation_report, teacher
 from worker import simulate as simulation
 from worker.examples import Example
+from worker.likeness import Embed
 from worker.optimize import Tools
 from worker.prices import price_usd
 from worker.replay_data import ReplayDataError
@@ -99,7 +102,8 @@ def simulate(
         rounds=settings.optimize_rounds,
         teacher_sees_texts=settings.teacher_sees == "examples",
     )
-    with _student(settings, schema, console) as student, _teacher(settings) as taught:
+    embedder = make_embedder(settings)
+    with _student(settings, schema, console, embedder) as student, _teacher(settings) as taught:
         able = student.meter.capabilities
         plan = replace(
             plan,
@@ -109,7 +113,7 @@ def simulate(
             samples=settings.rationale_samples,
         )
         account = Account(student, plan.calls, _prices(settings, student, taught), taught)
-        found = _simulated(plan, account, console)
+        found = _simulated(plan, account, console, embedder.embed)
     if as_json:
         click.echo(json.dumps(simulation_report.document(plan, found, digest), indent=2, ensure_ascii=False))
     else:
@@ -144,7 +148,7 @@ def _rows(
 
 
 @contextmanager
-def _student(settings: Settings, schema: LabelingSchema, console: Console) -> Iterator[Student]:
+def _student(settings: Settings, schema: LabelingSchema, console: Console, embedder: Embedder) -> Iterator[Student]:
     """The local LLM is started where it is wanted and does not run."""
     said = stack.printer(settings)
     with (
@@ -161,6 +165,7 @@ def _student(settings: Settings, schema: LabelingSchema, console: Console) -> It
                 schema,
                 limits(settings),
                 threads=settings.llm_concurrency,
+                embedder=embedder,
             )
         ) as student,
     ):
@@ -178,7 +183,7 @@ def _teacher(settings: Settings) -> Iterator[Teacher | None]:
         yield Teacher(Meter(engine), settings.llm_thinking_tokens)
 
 
-def _simulated(plan: simulation.Plan, account: Account, console: Console) -> simulation.Simulation:
+def _simulated(plan: simulation.Plan, account: Account, console: Console, embed: Embed) -> simulation.Simulation:
     """Each run gets the budget anew; what is measured on test rows is outside of it."""
     with _progress(console) as bar:
         task = bar.add_task("the naive prompt, on the test rows", total=1.0, at="")
@@ -192,7 +197,7 @@ def _simulated(plan: simulation.Plan, account: Account, console: Console) -> sim
             account.begin_run()
             bar.update(task, description=f"{count} labels", completed=0.0, at="")
 
-        tools = Tools(account.label, account.ask, tell)
+        tools = Tools(account.label, account.ask, tell, embed)
         return simulation.simulate(plan, simulation.Senses(account.measure, tools, account.spend, arrived))
 
 

@@ -13,9 +13,9 @@ from backend.labeling import templates
 from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.labeling.verbalizer import CodeKind
-from worker import propose, replay_data
+from worker import demonstrations, replay_data
+from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
-from worker.propose import DemonstrationSet
 
 ROOT = Path(__file__).parents[3]
 POOLS = Path(__file__).parent / "pools"
@@ -103,7 +103,7 @@ class Cell:
     def sets(self) -> tuple[DemonstrationSet, ...]:
         """Drawn once, by the optimizer's own rule, from the first rows."""
         rows = self.rows[: self.shown]
-        return tuple(propose.demonstration_sets(self.schema, rows, (), self.sets_drawn, random.Random(_SEED)))
+        return tuple(demonstrations.random_sets(self.schema, rows, (), self.sets_drawn, random.Random(_SEED)))
 
     def labelled(self, count: int, seed: int) -> tuple[Example, ...]:
         """The rows that demonstrations come from, and a seeded draw of the others."""
