@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -113,9 +114,7 @@ def test_an_unknown_price_of_either_makes_the_cost_unknown(scripted_llm: Scripte
 def test_each_example_is_asked_with_demonstrations_of_its_own(scripted_llm: ScriptedLLM) -> None:
     given = tuple(Demonstration(values(f"{i * 90} degrees"), {"sentiment": ("positive",)}) for i in range(4))
     with student(scripted_llm, embedder=Angles()) as asked:
-        asked.label(replace(NAIVE, demonstrations=given, shown=1), examples("100 great", "200 great"))
+        asked.label(replace(NAIVE, demonstrations=given, shown=1), examples("110 great", "200 great"))
     sent = [each.body["prompt"] for each in scripted_llm.requests if "great" in each.body.get("prompt", "")]
-    assert sorted((" 90 degrees" in text.replace("\n", " "), "180 degrees" in text) for text in sent) == [
-        (False, True),
-        (True, False),
-    ]
+    shown = {text.split(" great")[0].rsplit("\n", 1)[-1]: re.findall(r"\d+ degrees", text) for text in sent}
+    assert shown == {"110": ["90 degrees"], "200": ["180 degrees"]}
