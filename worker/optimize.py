@@ -17,8 +17,9 @@ from backend.labeling.errors import BudgetError, TaskError
 from backend.labeling.prompt import Demonstration, Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.runs import Decision, Estimate
-from worker import demonstrations, evaluate, likeness, propose, reflect, search, techniques
+from worker import evaluate, propose, reflect, search, techniques
 from worker.comparison import Compared, compared, costs
+from worker.demonstration_sets import Draw, drawn
 from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
 from worker.gate import Pair, Ruling, rule
@@ -42,7 +43,6 @@ _MOST_SHOWN, _LEAST_READ = 12, 24
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
 _PLANNED = 0.95  # of the calls: folds may choose what none has asked
 _MOST_NAMED = 50
-_ONE_IN = 3  # of the late sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,23 +226,14 @@ class _Run:
         )
 
     def _sets(self, plan: search.Plan, active: Mapping[str, Graded]) -> tuple[tuple[DemonstrationSet, ...], int]:
-        """As many as the plan says. With embeddings, sets by likeness take the places of late ones, and every third of
-        these is kept for variants of the best set: how many is told too."""
-        problem, embed = self._problem, self._tools.embed
+        """And how many variants of the best of them."""
+        problem = self._problem
         if problem.sets is not None:
             return problem.sets[: plan.sets], 0
         pool = self._pool(self._open)
         errors = [example for example in pool if example.id in active and is_error(example, active[example.id])]
-        rng = random.Random(problem.seed)  # noqa: S311
-        drawn = demonstrations.random_sets(problem.schema, pool, errors, plan.sets, rng)
-        fixed = [demonstrations.by_hand(problem.fixed)] if problem.fixed else []
-        found = [*fixed, *drawn][: plan.sets]
-        if embed is None:
-            return tuple(found), 0
-        early, late = found[: plan.first_sets], found[plan.first_sets :]
-        variants = len(late) // _ONE_IN
-        alike = likeness.sets(problem.schema, pool, embed, rng)
-        return (*early, *[*alike, *late][: len(late) - variants]), variants
+        draw = Draw(problem.schema, pool, errors, problem.fixed, self._tools.embed)
+        return drawn(draw, plan.sets, plan.first_sets, problem.seed)
 
     def _seen(self, read: Sequence[Example], active: Mapping[str, Graded]) -> list[Seen]:
         """Twelve errors of what the teacher reads, and as many that are right."""
