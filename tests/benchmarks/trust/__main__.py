@@ -14,7 +14,7 @@ from tests.benchmarks.figures import Section, machine
 from tests.benchmarks.optimizer.asking import Model, NotRecordedError
 from tests.benchmarks.optimizer.cells import Cell
 from tests.benchmarks.optimizer.recording import Recording
-from tests.benchmarks.trust import calibrating, deciding
+from tests.benchmarks.trust import accepting, calibrating, deciding, people
 from tests.benchmarks.trust.pools import AMAZON, INTENTS, SUBJECTIVE, Pool, cell_of, pools
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -25,7 +25,8 @@ CELLS = (
     cell_of(SUBJECTIVE, "smollm2-135m"),
     cell_of(INTENTS, "smollm2-135m"),
 )
-PARTS = ("scores",)
+PARTS = ("scores", "people")
+_DRAWS = 11  # of annotators
 
 
 @click.command()
@@ -39,7 +40,10 @@ def main(parts: tuple[str, ...], *, replay: bool, json_path: Path | None) -> Non
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(machine())
     found: list[Section] = []
-    makers: dict[str, Callable[[Console, bool], Iterator[Section]]] = {"scores": _scores}
+    makers: dict[str, Callable[[Console, bool], Iterator[Section]]] = {
+        "scores": _scores,
+        "people": lambda *_: people.run(_DRAWS),
+    }
     for part in parts or PARTS:
         for section in makers[part](console, replay):
             section.show(console)
@@ -53,6 +57,7 @@ def _scores(console: Console, replay: bool) -> Iterator[Section]:
     answered = [each for cell in CELLS if (each := _pools(cell, console, replay))]
     every = [pool for both in answered for pool in both]
     yield calibrating.section(every)
+    yield accepting.section(every)
     yield deciding.section([(both[0], both[1]) for both in answered])
 
 
