@@ -2,20 +2,26 @@
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from itertools import accumulate
 
 from backend.labeling.prompt import Prompt
 
 # The teacher's answer, parsed, to an edited prompt; None where it cannot be used.
 Edit = Callable[[dict[str, object]], Prompt | None]
 
-_QUOTE_WORDS = 8
+_QUOTE = 8  # words
 _MOST_RULE, _MOST_DEFINITION, _MOST_INSTRUCTION, _MOST_RULES = 300, 400, 1500, 12
 _ALIKE = 0.92
-# In scripts that put no space between words each character counts as one.
-_WORD = re.compile("[\u3040-\u30ff\u3400-\u9fff]|[^\\W\u3040-\u30ff\u3400-\u9fff]+")
+# Scripts that put no space between words, of which each character is a part: of a word of two in kana and Han, of three
+# or more, tone and vowel signs among them, in Thai, Lao, Burmese and Khmer.
+_HALVES = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+_THIRDS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_WORD = re.compile(f"(?P<half>[{_HALVES}])|(?P<third>[{_THIRDS}])|[^\\W{_HALVES}{_THIRDS}]+")
+_SIXTHS = {"half": 3, "third": 2, None: 6}
 
 
 def rules(prompt: Prompt) -> Edit:
@@ -65,7 +71,8 @@ def alike(one: str, other: str) -> bool:
 
 
 def quotes(written: str, texts: Sequence[str]) -> bool:
-    """Whether eight words in a row stand in one of the texts too."""
+    """Whether eight words in a row stand in one of the texts too; where no space parts words, 16 kana or Han
+    characters, or 24 of Thai, Lao, Burmese or Khmer."""
     grams = _grams(written)
     return any(grams & _grams(text) for text in texts)
 
@@ -80,9 +87,17 @@ def _clean(text: str) -> str:
 
 
 def _grams(text: str) -> set[tuple[str, ...]]:
-    words = _words(text)
-    return {tuple(words[i : i + _QUOTE_WORDS]) for i in range(len(words) - _QUOTE_WORDS + 1)}
+    """From each word on, as many as make eight."""
+    found = list(_WORD.finditer(text.lower()))
+    words = [match.group() for match in found]
+    ends = [0, *accumulate(_SIXTHS[match.lastgroup] for match in found)]
+    grams = set()
+    for start, before in enumerate(ends):
+        end = bisect_left(ends, before + 6 * _QUOTE)
+        if end < len(ends):
+            grams.add(tuple(words[start:end]))
+    return grams
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
+    return [match.group() for match in _WORD.finditer(text.lower())]

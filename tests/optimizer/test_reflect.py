@@ -275,7 +275,26 @@ def test_eight_words_in_a_row_are_a_quote(written: str, quoted: bool) -> None:
     assert edits.quotes(written, ["nothing", QUOTED]) is quoted
 
 
-def test_where_no_spaces_part_words_characters_are_counted() -> None:
-    text = "古い水車小屋はゆっくり流れる茶色い川の北にある"
-    assert edits.quotes("例えば、水車小屋はゆっくり流れる場合", [text])
-    assert not edits.quotes("川の北にあれば北", [text])
+MILL = "古い水車小屋はゆっくり流れる茶色い川の北にある"
+RIVER = "โรงสีเก่าตั้งอยู่ทางเหนือของแม่น้ำสีน้ำตาลที่ไหลช้า"
+
+
+@pytest.mark.parametrize(
+    ("written", "quoted"),
+    [
+        ("例えば、水車小屋はゆっくり流れる茶色い川場合", True),  # sixteen characters
+        ("例えば、水車小屋はゆっくり流れる茶色い場合", False),  # fifteen
+        ("川の北にあれば北", False),
+        (f"เช่น {RIVER[:24]}", True),
+        (f"เช่น {RIVER[:23]} อื่น", False),
+        (f"{MILL[10:]} แล้ว", False),
+    ],
+)
+def test_where_no_spaces_part_words_characters_are_counted(written: str, quoted: bool) -> None:
+    assert edits.quotes(written, [MILL, RIVER]) is quoted
+
+
+def test_words_and_characters_in_a_row_add_up() -> None:
+    text = "Die Maschine XR 500 von 水車小屋株式会社 ist laut"
+    assert edits.quotes("XR 500 von 水車小屋株式会社 ist", [text])  # 3 words, 8 halves, 1 word
+    assert not edits.quotes("500 von 水車小屋株式会社 ist", [text])
