@@ -64,16 +64,6 @@ def test_dropped_tasks_are_gone_and_the_others_stay(store: AnnotationStore) -> N
     assert store.stamps(PROJECT) == {450: "then 1"}
 
 
-def test_replacing_leaves_nothing_else(store: AnnotationStore) -> None:
-    store.merge(PROJECT, [stamped(1, "a"), stamped(2, "a")])
-    kept = [stamped(2, "b", stamp="later 1"), stamped(3, "a")]
-    store.replace(PROJECT, [*kept, stamped(4)])
-    assert store.tasks(PROJECT) == kept
-    assert store.stamps(PROJECT) == {2: "later 1", 3: "then 1"}
-    store.replace(PROJECT, [])
-    assert store.tasks(PROJECT) == []
-
-
 def test_what_was_asked_for_earlier_and_comes_later_changes_nothing(store: AnnotationStore) -> None:
     early, late = store.ticket(PROJECT), store.ticket(PROJECT)
     newer = stamped(1, "b", stamp="later 1")
@@ -119,7 +109,6 @@ def test_a_redis_that_is_away_is_a_store_error() -> None:
     calls: list[Callable[[], object]] = [
         lambda: away.tasks(PROJECT),
         lambda: away.merge(PROJECT, [stamped(1, "a")]),
-        lambda: away.replace(PROJECT, []),
         lambda: away.drop_tasks(PROJECT, [1]),
     ]
     for call in calls:

@@ -95,7 +95,7 @@ class AnnotationStore:
         with the next one."""
         number = self.ticket(project) if ticket is None else ticket
         batch = list(tasks)
-        self._write(self._client, project, batch, number)
+        self._write(project, batch, number)
         self.drop_tasks(project, [task.id for task in batch if not task.annotations], ticket=number)
 
     @translated()
@@ -104,20 +104,11 @@ class AnnotationStore:
         for start in range(0, len(ids), _TASKS_A_CALL):
             self._drop(keys=_keys(project), args=[number, *ids[start : start + _TASKS_A_CALL]])
 
-    @translated()
-    def replace(self, project: str, tasks: Iterable[AnnotatedTask]) -> None:
-        """These and no others, from one moment to the next."""
-        number = self.ticket(project)
-        with self._client.pipeline() as pipe:
-            pipe.delete(*_keys(project))
-            self._write(pipe, project, tasks, number)
-            pipe.execute()
-
-    def _write(self, client: Redis, project: str, tasks: Iterable[AnnotatedTask], ticket: int) -> None:
+    def _write(self, project: str, tasks: Iterable[AnnotatedTask], ticket: int) -> None:
         rows = [(task.id, task.stamp, _TASK.dump_json(task)) for task in tasks if task.annotations]
         for start in range(0, len(rows), _TASKS_A_CALL):
             batch = (part for row in rows[start : start + _TASKS_A_CALL] for part in row)
-            self._merge(keys=_keys(project), args=[ticket, *batch], client=client)
+            self._merge(keys=_keys(project), args=[ticket, *batch])
 
     @translated()
     def cursor(self, project: str) -> Cursor | None:

@@ -108,7 +108,7 @@ def test_what_was_accepted_in_bulk_stays_out_also_when_its_predictions_are_delet
     desk.pull()
     assert desk.found().left_out == {UNSEEN: 2}
     desk.act("delete_tasks_predictions", one, two)
-    desk.store.replace(desk.project.key, [])
+    desk.store.drop_tasks(desk.project.key, [one, two])
     assert desk.pull(whole=True).read == 2
     assert desk.found().left_out == {UNSEEN: 2}
 
