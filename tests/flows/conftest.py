@@ -204,7 +204,7 @@ class Learner:
 
 @pytest.fixture
 def learn_settings(redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, str]) -> dict[str, str]:
-    """Of the service, and of the worker in its environment: one short round, whose teacher is the student."""
+    """Of the service and its workers: one short round, whose teacher is the student."""
     return {
         "redis_url": redis_url,
         "openai_base_url": scripted_llm.base_url,
@@ -217,19 +217,16 @@ def learn_settings(redis_url: str, scripted_llm: ScriptedLLM, pushes: dict[str, 
 
 @pytest.fixture
 def learn(
-    web: Web,
+    shared_web: Web,
     learn_settings: dict[str, str],
     label_studio: LabelStudioStub,
     scripted_llm: ScriptedLLM,
     captured: Callable[[str], Any],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Learner:
     """Of 140 tasks, with an LLM that does better under other words than under its first ones."""
-    for name, value in learn_settings.items():
-        monkeypatch.setenv(name.upper(), value)
     scripted_llm.script = Script(label=learning.particular)
     label_studio.add(*tasks(learning.texts(140)))
-    learner = Learner(web(**learn_settings), label_studio, scripted_llm, captured("webhook_annotation_created"))
+    learner = Learner(shared_web(**learn_settings), label_studio, scripted_llm, captured("webhook_annotation_created"))
     learner.client.post("/setup", json=setup_body())
     return learner
 
