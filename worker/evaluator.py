@@ -1,5 +1,6 @@
 """A prompt asked of examples at the run's cost: cached, paid from its budget, in turn behind live and bulk labeling."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from backend.labeling import selection
 from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import ALWAYS
 from backend.labeling.engines.base import Usage
-from backend.labeling.errors import EngineError, EngineUnreachableError, StoreError
+from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, StoreError
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from backend.lanes import Failure
@@ -19,7 +20,7 @@ from backend.patience import Deadline
 from backend.service import Service
 from worker.evaluations import EvaluationCache, prompt_key
 from worker.examples import Example
-from worker.ledger import Purpose, RunLedger
+from worker.ledger import Purpose, Reservation, RunLedger
 from worker.outcomes import Outcome
 
 _log = structlog.get_logger(__name__)
@@ -31,6 +32,7 @@ _CHARACTERS_A_TOKEN = 3
 _FRAME_TOKENS = 80
 
 Tasks = Mapping[str, Mapping[str, Any]]
+_Manner = tuple[object, ...]
 
 
 class EndpointRefusedError(EngineError):
@@ -58,10 +60,12 @@ class Evaluator:
         self._fresh = fresh
         self._cache = EvaluationCache(service.redis, service.settings.max_cached_evaluations)
         self._seen: dict[tuple[str, str], Outcome] = {}
+        self._dearest: dict[_Manner, float] = {}
 
     def label(self, prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
         """One outcome an example, in order; equal data is asked once. Raises `BudgetError` before a call that nobody
-        pays for, `EngineError` when the endpoint does not answer after three rounds, and what `check` raises."""
+        pays for, `EngineError` when the endpoint does not answer after three rounds, and what `check` raises. A budget
+        that does not pay for all of them is used up first: a later run finds these answers in the cache."""
         if self._fresh:
             self._seen.clear()
         name = self._name(prompt)
@@ -76,9 +80,12 @@ class Evaluator:
         self._check()
         found = self._known(name, tasks)
         self._remember(name, found)
+        self._note_calls(prompt, tasks, {key: outcome.answers for key, outcome in found.items() if outcome.answers})
         missing = [(key, data) for key, data in tasks.items() if key not in found]
-        for start in range(0, len(missing), _CHUNK):
-            self._remember(name, self._asked(name, prompt, dict(missing[start : start + _CHUNK])))
+        while missing:
+            size = _CHUNK if _manner(prompt) in self._dearest else 1
+            self._remember(name, self._asked(name, prompt, dict(missing[:size])))
+            del missing[:size]
             self._check()
 
     def _remember(self, name: str, found: Mapping[str, Outcome]) -> None:
@@ -125,9 +132,23 @@ class Evaluator:
         raise EngineUnreachableError(f"{len(left)} examples have no answer after {_ROUNDS} rounds: {reason}")
 
     def _paid(self, name: str, prompt: Prompt, tasks: Tasks) -> dict[str, TaskAnswers | Failure]:
+        """In ever smaller parts where the budget does not pay for all at once: what is reserved is seldom used up."""
         calls = self._calls(prompt, tasks)
         payee: Purpose = "strong" if prompt.escalate_below >= ALWAYS else "student"
-        reservation = self._ledger.reserve(payee, calls, _tokens(prompt, tasks) * max(1, calls // len(tasks)))
+        try:
+            reservation = self._ledger.reserve(payee, calls, math.ceil(_tokens(prompt, tasks) * calls / len(tasks)))
+        except BudgetError:
+            if len(tasks) == 1:
+                raise
+            keys = list(tasks)
+            halves = (keys[: len(keys) // 2], keys[len(keys) // 2 :])
+            first, second = ({key: tasks[key] for key in half} for half in halves)
+            return self._paid(name, prompt, first) | self._paid(name, prompt, second)
+        return self._settled(name, prompt, tasks, reservation)
+
+    def _settled(
+        self, name: str, prompt: Prompt, tasks: Tasks, reservation: Reservation
+    ) -> dict[str, TaskAnswers | Failure]:
         inquiry = Inquiry(
             prompt,
             self._schema,
@@ -135,20 +156,30 @@ class Evaluator:
             lambda made: self._keep(name, _as_outcomes(made)),
         )
         answers = self._service.batches.ask(inquiry, tasks)
-        made = [answer for answer in answers.values() if not isinstance(answer, Failure)]
+        made = {key: answer for key, answer in answers.items() if not isinstance(answer, Failure)}
         unusable = {key: tasks[key] for key, each in answers.items() if isinstance(each, Failure) and each.of_task}
+        self._note_calls(prompt, tasks, made)
         self._ledger.settle(
             reservation,
-            sum((answer.usage for answer in made), Usage()),
-            calls=sum(answer.calls for answer in made) + self._calls(prompt, unusable),
+            sum((answer.usage for answer in made.values()), Usage()),
+            calls=sum(answer.calls for answer in made.values()) + self._calls(prompt, unusable),
         )
         return answers
 
     def _calls(self, prompt: Prompt, tasks: Tasks) -> int:
-        """One a question, or as many as there are votes; where labels' words begin alike it may be more."""
-        questions = sum(len(control.questions(data)) for data in tasks.values() for control in self._schema.controls)
+        """As many a question as the dearest example took that was asked in this manner; before there is one, one or as
+        many as there are votes. Where labels' words begin alike, or labels are asked for in groups, it is several."""
         scored = self._service.engine.capabilities.logprobs_for(prompt.style)
-        return questions * (1 if scored else self._service.limits.votes)
+        each = self._dearest.get(_manner(prompt), 1 if scored else self._service.limits.votes)
+        return math.ceil(each * sum(self._questions(data) for data in tasks.values()))
+
+    def _note_calls(self, prompt: Prompt, tasks: Tasks, made: Mapping[str, TaskAnswers]) -> None:
+        dearest = max((each.calls / max(1, self._questions(tasks[key])) for key, each in made.items()), default=0.0)
+        if dearest:
+            self._dearest[_manner(prompt)] = max(dearest, self._dearest.get(_manner(prompt), 0.0))
+
+    def _questions(self, data: Mapping[str, Any]) -> int:
+        return sum(len(control.questions(data)) for control in self._schema.controls)
 
     def _keep(self, name: str, outcomes: Mapping[str, Outcome]) -> None:
         if self._fresh:
@@ -157,6 +188,11 @@ class Evaluator:
             self._cache.keep(name, outcomes)
         except StoreError as error:
             _log.warning("evaluations are not kept: they will be paid for again", reason=str(error))
+
+
+def _manner(prompt: Prompt) -> _Manner:
+    """What of a prompt the number of its calls depends on; the rest is the labels' and the model's."""
+    return prompt.style, prompt.codes, prompt.rationale, prompt.samples
 
 
 def _as_outcomes(made: Mapping[str, TaskAnswers]) -> dict[str, Outcome]:
