@@ -111,13 +111,20 @@ class Dispatch:
         return run_lock.run_lock(self._client, project, ttl_s=ttl_s)
 
     def cancel(self, project: str) -> bool:
-        """The run under way stops at its next step, and one that waits does not begin. False when there is neither."""
+        """The run under way stops at its next step, also where another worker must take it up first, and one that waits
+        does not begin. False when there is neither."""
         waited = self.withdraw(project, "optimize")
-        return run_lock.cancel(self._client, project) or waited
+        begun = self.is_pending(project, "optimize")
+        revision = self.request(project, "optimize").revision
+        return run_lock.cancel(self._client, project, revision) or waited or begun
 
-    def is_canceled(self, project: str) -> bool:
-        """For the run under way to ask."""
-        return run_lock.is_canceled(self._client, project)
+    def is_canceled(self, project: str, revision: int | None = None) -> bool:
+        """For the run under way to ask, with the revision of its request."""
+        return run_lock.is_canceled(self._client, project, revision)
+
+    def canceled_up_to(self, project: str) -> int:
+        """See `run_lock.canceled_up_to`."""
+        return run_lock.canceled_up_to(self._client, project)
 
     def is_running(self, project: str) -> bool:
         return run_lock.is_running(self._client, project)

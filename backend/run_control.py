@@ -73,11 +73,13 @@ def cancel(service: Service, record: ProjectRecord, run_id: str | None = None) -
 
 
 def _interrupted(service: Service, record: ProjectRecord) -> str | None:
-    """A run that waited for its next try has ended with its job, unless all but its report was done."""
+    """A run that waited for its next try has ended with its job, unless all but its report was done. One whose worker
+    died ends when it is taken up."""
     latest = service.runs.latest(record.key)
     if latest is None or latest.is_over or latest.decision:
         return None
-    service.runs.save(latest.canceled(datetime.now(UTC)))
+    if not service.dispatch.is_pending(record.key, "optimize"):
+        service.runs.save(latest.canceled(datetime.now(UTC)))
     return latest.id
 
 

@@ -119,19 +119,26 @@ def run_lock(client: Redis, project: str, *, ttl_s: float = 60) -> Iterator[Lock
 
 
 @translated()
-def cancel(client: Redis, project: str) -> bool:
-    """The run under way is told to stop, that one and no later one. False when there is none."""
+def cancel(client: Redis, project: str, revision: int) -> bool:
+    """The run under way is told to stop, and so is each that works on what was asked up to `revision`: that of a worker
+    which takes over from one that died. False when none is under way."""
     token = client.get(_lock_key(project))
-    if token is not None:
-        client.set(_cancel_key(project), token, ex=_CANCEL_TTL_S)
+    client.set(_cancel_key(project), f"{revision} {as_text(token or b'')}", ex=_CANCEL_TTL_S)
     return token is not None
 
 
 @translated()
-def is_canceled(client: Redis, project: str) -> bool:
-    """Of the run under way."""
+def is_canceled(client: Redis, project: str, revision: int | None = None) -> bool:
+    """Of the run under way, which works on what was asked up to `revision`; None where no job asked for it."""
     token, canceled = client.mget(_lock_key(project), _cancel_key(project))
-    return token is not None and canceled is not None and as_text(token) == as_text(canceled)
+    last, told = _canceled(canceled)
+    return (token is not None and as_text(token) == told) or (revision is not None and revision <= last)
+
+
+@translated()
+def canceled_up_to(client: Redis, project: str) -> int:
+    """The last revision of what was asked and is not to be begun any more; -1 where nothing was canceled lately."""
+    return _canceled(client.get(_cancel_key(project)))[0]
 
 
 @translated()
@@ -143,6 +150,12 @@ def is_running(client: Redis, project: str) -> bool:
 def turn(client: Redis, name: str, *, ttl_s: float) -> bool:
     """True for one caller of many in each `ttl_s`."""
     return bool(client.set(f"whetstone:turn:{name}", 1, nx=True, px=int(ttl_s * 1000)))
+
+
+def _canceled(stored: bytes | str | None) -> tuple[int, str]:
+    """The revision, and the holder that was told."""
+    last, _, told = as_text(stored).partition(" ") if stored is not None else ("-1", "", "")
+    return int(last), told
 
 
 def _lock_key(project: str) -> str:

@@ -122,6 +122,20 @@ def test_a_run_is_told_to_stop_and_the_next_one_is_not(dispatch: Dispatch) -> No
         assert not dispatch.is_canceled(PROJECT)
 
 
+def test_a_run_that_takes_over_from_a_dead_worker_is_told_too_and_one_asked_for_later_is_not(
+    dispatch: Dispatch, redis_client: Redis
+) -> None:
+    asked = dispatch.touch(PROJECT, "optimize", trigger="labels")
+    redis_client.set(KEY, "the dead worker's")
+    assert dispatch.cancel(PROJECT)
+    redis_client.delete(KEY)
+    with dispatch.run_lock(PROJECT):
+        assert dispatch.is_canceled(PROJECT, asked)
+        assert not dispatch.is_canceled(PROJECT)
+        assert not dispatch.is_canceled(PROJECT, dispatch.touch(PROJECT, "optimize"))
+        assert not dispatch.is_canceled(OTHER, asked)
+
+
 def test_a_run_that_only_waits_is_withdrawn(dispatch: Dispatch) -> None:
     dispatch.touch(PROJECT, "optimize", trigger="forced")
     assert dispatch.cancel(PROJECT)

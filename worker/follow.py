@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from backend.kinds import Request
 from backend.label_studio import LabelStudioClient
 from backend.pushing import Target
 from backend.service import Service
@@ -71,11 +72,17 @@ def _is_error(example: Example) -> bool:
     return any(set(shown[control]) != set(true) for control, true in example.truth.items() if control in shown)
 
 
-def is_due(service: Service, to: Target, trigger: str) -> bool:
-    """Whether a run that was asked for is still to be made: another may have learned from these labels meanwhile. One
-    that was interrupted is, and so is one that somebody asked for."""
+def is_due(service: Service, to: Target, asked: Request) -> bool:
+    """Whether a run that was asked for is still to be made: another may have learned from these labels meanwhile, or
+    somebody canceled it. One that was interrupted is, if only to be ended, and so is one that somebody asked for."""
     latest = service.runs.latest(to.record.key)
-    if trigger in {"", "forced"} or (latest and latest.state == "running"):
+    if latest and latest.state == "running":
+        return True
+    if asked.revision <= service.dispatch.canceled_up_to(to.record.key):
+        return False
+    if asked.trigger in {"", "forced"}:
         return True
     found = news(service, AnnotationStore(service.redis), to)
-    return found.examples > 0 if trigger in {"drift", "guideline"} else bool(found.trigger(service.settings))
+    if asked.trigger in {"drift", "guideline"}:
+        return found.examples > 0
+    return bool(found.trigger(service.settings))

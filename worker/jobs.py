@@ -113,8 +113,9 @@ def optimize(project: str) -> dict[str, str | None] | Retry:
     ended = None
     try:
         to = pushing.target(service, pushing.make_client(service.settings), _id(project), key=project)
-        if following.is_due(service, to, request.trigger):
-            ended = learn.run(service, project, trigger=request.trigger, options=learn.Options(**request.options))
+        if following.is_due(service, to, request):
+            options = learn.Options(**request.options)
+            ended = learn.run(service, project, trigger=request.trigger, options=options, revision=request.revision)
     except (ProjectGoneError, SchemaError) as error:
         _log.warning("nothing is learned", project=project, reason=str(error))
     except RunningError:  # of a worker that died and left its process behind, or of `whetstone optimize --here`

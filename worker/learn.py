@@ -63,9 +63,16 @@ def _utc_now() -> datetime:
 
 
 def run(
-    service: Service, project: str, *, trigger: str, options: Options | None = None, now: Now = _utc_now
+    service: Service,
+    project: str,
+    *,
+    trigger: str,
+    options: Options | None = None,
+    revision: int | None = None,
+    now: Now = _utc_now,
 ) -> RunRecord:
-    """To its verdict. One that was interrupted is taken up under its id: it pays only for what is new.
+    """To its verdict. One that was interrupted is taken up under its id: it pays only for what is new. `revision` is
+    that of the job's request, None where no job asked.
 
     Raises `RunningError` when another is under way, and what may pass by itself (`retryable`): the caller tries again,
     or gives up. Any other error is the run's verdict.
@@ -73,7 +80,7 @@ def run(
     with service.dispatch.run_lock(project) as lock:
         journal = Journal(service.runs, begun(service, project, trigger, now()))
         try:
-            _Learning(service, (options or Options()).over(service.settings), journal, lock, now).go()
+            _Learning(service, (options or Options()).over(service.settings), journal, lock, revision, now).go()
             ended = replace(journal.record, state="done")
         except CanceledError:
             ended = journal.record.canceled(now())
@@ -112,11 +119,14 @@ def _end(service: Service, ended: RunRecord, at: datetime) -> RunRecord:
 class _Learning:
     """What one run holds while it is under way."""
 
-    def __init__(self, service: Service, settings: Settings, journal: Journal, lock: Lock, now: Now) -> None:
+    def __init__(
+        self, service: Service, settings: Settings, journal: Journal, lock: Lock, revision: int | None, now: Now
+    ) -> None:
         self._service = service
         self._settings = settings
         self._journal = journal
         self._lock = lock
+        self._revision = revision
         self._now = now
         self._project = journal.record.project
         self._client = pushing.make_client(settings)
@@ -238,7 +248,7 @@ class _Learning:
     def _check(self) -> None:
         """Raises when the run must stop; else tells what it has cost so far."""
         self._lock.check()
-        if self._service.dispatch.is_canceled(self._project):
+        if self._service.dispatch.is_canceled(self._project, self._revision):
             raise CanceledError(f"the run of project {self._project} was canceled")
         if self._journal.is_due:
             self._journal.note(spend=self._spend())

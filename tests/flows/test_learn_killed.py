@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis import Redis
 
-from backend import scripts
+from backend import run_control, scripts
 from backend.dispatch import LABEL, OPTIMIZE
 from backend.redis_client import project_key
 from tests.flows.conftest import Learner, retry_now, until, work
@@ -129,6 +129,26 @@ def test_a_rollback_whose_worker_is_killed_is_made_once(learn: Learner, learn_se
     assert (learn.run.state, learn.run.decision, learn.run.active) == ("done", "rolled_back", published)
     assert len(learn.service.store.activations(PROJECT)) == 3
     assert learn.version == before
+
+
+@pytest.mark.parametrize("lock", ["still there", "lapsed"])
+def test_a_cancel_after_a_worker_was_killed_ends_the_run_when_it_is_taken_up(
+    lock: str, learn: Learner, learn_settings: dict[str, str]
+) -> None:
+    before = learn.version
+    due(learn)
+    killed_when(learn, learn_settings, STAGES["the first answers are kept"])
+    if lock == "lapsed":
+        learn.redis.delete(project_key(PROJECT, "run:lock"))
+    record = learn.service.store.project(PROJECT)
+    assert record
+    assert run_control.cancel(learn.service, record).run == learn.run.id
+    another_worker(learn)
+    (run,) = learn.service.runs.runs(PROJECT)
+    assert (run.state, run.decision, learn.version) == ("canceled", None, before)
+    assert not learn.service.dispatch.is_pending(PROJECT, "optimize")
+    assert learn(LABELS + 1).id == run.id
+    assert learn(LABELS + 1, action="START_TRAINING").decision == "published"
 
 
 def test_what_a_person_activates_while_a_killed_run_waits_stays(learn: Learner, learn_settings: dict[str, str]) -> None:

@@ -111,6 +111,24 @@ def test_a_run_waits_for_one_that_is_under_way_and_loses_none_of_its_tries(
     assert states(client) == [("forced", "done")]
 
 
+@pytest.mark.usefixtures("labelled")
+def test_what_was_asked_for_before_a_cancel_makes_no_run_and_what_is_asked_for_after_it_does(
+    client: FlaskClient, redis_client: Redis
+) -> None:
+    """A run asked for while another is under way, which ends when its request is settled."""
+    dispatch = service_of(client).dispatch
+    first = dispatch.touch(PROJECT, "optimize", trigger="forced")
+    redis_client.delete("rq:queue:optimize")  # in a worker's hands
+    dispatch.touch(PROJECT, "optimize", trigger="forced")
+    assert dispatch.cancel(PROJECT)
+    dispatch.settle(PROJECT, "optimize", first)
+    work(redis_client, queues=[OPTIMIZE])
+    assert states(client) == []
+    dispatch.touch(PROJECT, "optimize", trigger="forced")
+    work(redis_client, queues=[OPTIMIZE])
+    assert states(client) == [("forced", "done")]
+
+
 def test_a_project_that_is_gone_is_no_failure(client: FlaskClient, redis_client: Redis, logged: Logs) -> None:
     dispatch = service_of(client).dispatch
     dispatch.touch("7.1795000000", "optimize", trigger="forced")
