@@ -76,9 +76,11 @@ def prune(service: Service, client: LabelStudioClient, to: Target, *, most: int 
     """Deletes predictions of our older versions from open tasks, so that two versions of ours stay on each; True when
     after about `most` there may be more. What others predicted stays.
 
-    One by one, since deleting a whole version takes it from annotated tasks too, holds Label Studio's database for
-    seconds, and empties the project's `model_version`, upon which no prediction is shown any more. Raises
-    `LabelStudioError`; what was deleted until then stays so.
+    One by one, since Label Studio 1.23 has no bulk way that is safe. Deleting a whole version takes it from annotated
+    tasks too, holds the database for seconds, and may empty the project's `model_version`, upon which no prediction is
+    shown any more; the table's action `delete_tasks_predictions` takes every version of the chosen tasks, other models'
+    among them, and importing again what should stay would leave annotators without it meanwhile and under other ids.
+    Raises `LabelStudioError`; what was deleted until then stays so.
     """
     versions, deleted = _by_activation(service, to), 0
     crowded = _crowded(client, to, versions)
