@@ -28,6 +28,7 @@ _RETRY_AFTER_S = (10, 60, 300)
 _RESULT_TTL_S = 300
 _FAILURE_TTL_S = 7 * 24 * 3600
 _FORGOTTEN_S = 6 * 3600
+_DAY_S = 24 * 3600
 _WAITS = {JobStatus.QUEUED, JobStatus.SCHEDULED}
 _OVER = {None, JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED}
 
@@ -59,6 +60,27 @@ class Dispatch:
         ids = list(task_ids)
         if ids:
             self._client.zrem(_waiting_key(project), *ids)
+
+    @translated()
+    def is_labelling(self, project: str) -> bool:
+        """Whether some of its tasks wait for a job that labels them, or for the one that looks which there are."""
+        since = time.time() - _FORGOTTEN_S
+        waiting = self._client.zcount(_waiting_key(project), since, "+inf")
+        return bool(waiting) or self.is_pending(project, "label_project")
+
+    @translated()
+    def unasked(self, project: str, version: str, task_ids: Iterable[int]) -> list[int]:
+        """Those of the tasks about which this was not asked within a day, for this version."""
+        ids, now, key = list(task_ids), time.time(), project_key(project, f"missed:{version}")
+        if not ids:
+            return []
+        self._client.zremrangebyscore(key, "-inf", now - _DAY_S)
+        known = self._client.zmscore(key, [str(task_id) for task_id in ids])
+        found = [task_id for task_id, asked_at in zip(ids, known, strict=True) if asked_at is None]
+        if found:
+            self._client.zadd(key, {str(task_id): now for task_id in found})
+            self._client.expire(key, _DAY_S)
+        return found
 
     @translated()
     def touch(self, project: str, kind: str, *, trigger: str = "", options: Mapping[str, Any] | None = None) -> int:

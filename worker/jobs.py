@@ -71,15 +71,18 @@ def explain(project: str) -> bool:
 
 
 def follow(project: str) -> dict[str, int]:
-    """Reads what annotators decided, and asks for a run when it is enough. A project that is gone, or that cannot be
-    labelled, is no failure: trying again would not help."""
+    """Reads what annotators decided, and asks for a run when it is enough; now and then also which tasks no event told
+    of. A project that is gone, or that cannot be labelled, is no failure: trying again would not help."""
     service = _service()
     request = service.dispatch.request(project, "follow")
     client = pushing.make_client(service.settings)
     found = None
     try:
         to = pushing.target(service, client, _id(project), key=project)
-        found = following.follow(service, client, to, whole=request.trigger == "reconcile")
+        whole = request.trigger == "reconcile"
+        found = following.follow(service, client, to, whole=whole)
+        if whole:
+            relabel.catch_up(service, client, to)
     except (ProjectGoneError, SchemaError) as error:
         _log.warning("annotations are not read", project=project, reason=str(error))
     service.dispatch.settle(project, "follow", request.revision)

@@ -36,6 +36,18 @@ def in_order(service: Service, client: LabelStudioClient, to: Target) -> list[in
     return ordered(_waiting(service, client, to, before))
 
 
+def catch_up(service: Service, client: LabelStudioClient, to: Target) -> int:
+    """Queues tasks that lack a prediction of the active version though none of the project's wait for one: the event
+    that told of them was lost. How many; each once a day, so that one that fails each time is not asked for ever."""
+    if service.dispatch.is_labelling(to.record.key):
+        return 0
+    missed = service.dispatch.unasked(to.record.key, to.current.version.name, pushing.lacking(client, to))
+    if missed:
+        _log.info("tasks of which no event told are queued", project=to.record.key, tasks=len(missed))
+        service.queue_tasks(to.record.key, missed)
+    return len(missed)
+
+
 def ordered(tasks: Iterable[Waiting]) -> list[int]:
     """Open tasks before annotated ones; in each, by expected change, the largest first; equals by rising id.
 

@@ -63,6 +63,52 @@ def test_deletions_are_found_too(client: FlaskClient, label_studio: LabelStudioS
     assert [each.id for each in AnnotationStore(redis_client).tasks(PROJECT)] == [2]
 
 
+def reconciled(client: FlaskClient, redis_client: Redis) -> None:
+    redis_client.delete(f"whetstone:turn:reconcile:{PROJECT}")
+    swept(client)
+    work(redis_client, queues=[LABEL])
+
+
+def test_tasks_of_which_no_event_told_get_their_predictions(
+    client: FlaskClient, label_studio: LabelStudioStub, redis_client: Redis
+) -> None:
+    label_studio.add(*tasks([LOVED] * 3))
+    reconciled(client, redis_client)
+    version = service_of(client).store.active(PROJECT)
+    assert version
+    assert [label_studio.versions(task_id) for task_id in (1, 2, 3)] == [[version.name]] * 3
+    label_studio.calls.clear()
+    reconciled(client, redis_client)
+    assert not any("import" in call for call in label_studio.calls)
+
+
+def test_a_task_that_fails_each_time_is_asked_for_once_a_day(
+    client: FlaskClient, label_studio: LabelStudioStub, redis_client: Redis
+) -> None:
+    label_studio.add({**task(1, LOVED), "data": {"other": "field"}})
+    dispatch = service_of(client).dispatch
+    version = service_of(client).store.active(PROJECT)
+    assert version
+    reconciled(client, redis_client)
+    assert label_studio.versions(1) == []
+    assert dispatch.unasked(PROJECT, version.name, [1, 2]) == [2]
+    assert dispatch.unasked(PROJECT, "p0009-aaaa", [1]) == [1]
+    redis_client.delete(f"whetstone:turn:reconcile:{PROJECT}")
+    swept(client)
+    work(redis_client, jobs=1)
+    assert queued(redis_client) == []
+
+
+def test_while_tasks_wait_to_be_labelled_none_counts_as_missed(
+    client: FlaskClient, label_studio: LabelStudioStub, redis_client: Redis
+) -> None:
+    label_studio.add(*tasks([LOVED] * 3))
+    service_of(client).dispatch.label_tasks(PROJECT, [1], chunk=1)
+    swept(client)
+    work(redis_client, jobs=1)
+    assert queued(redis_client) == [("label_chunk", [PROJECT, [1]])]
+
+
 def test_each_project_is_read_once_in_its_time_however_many_sweep(client: FlaskClient, redis_client: Redis) -> None:
     client.post("/setup", json=setup_body(project=OTHER))
     swept(client, times=3)
