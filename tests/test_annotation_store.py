@@ -9,7 +9,7 @@ from backend.labeling.errors import StoreError
 from backend.redis_client import connect
 from backend.store import Store
 from tests.annotating import annotation, answer, task
-from worker.annotation_store import AnnotationStore, Cursor
+from worker.annotation_store import AnnotationStore, Cursor, Learned
 from worker.annotations import AnnotatedTask, ShownPrediction
 
 PROJECT = "1.1795346384"
@@ -76,9 +76,9 @@ def test_what_was_asked_for_earlier_and_comes_later_changes_nothing(store: Annot
 
 def test_projects_are_apart(store: AnnotationStore) -> None:
     store.merge(PROJECT, [stamped(1, "a")])
-    store.note_run(PROJECT, 5)
+    store.note_run(PROJECT, Learned(5))
     assert store.tasks("2.99") == []
-    assert store.labels_at_last_run("2.99") == 0
+    assert store.learned("2.99") == Learned()
     assert store.ticket("2.99") == 1
 
 
@@ -90,16 +90,18 @@ def test_the_cursor_moves_and_says_under_which_scope(store: AnnotationStore) -> 
 
 
 def test_the_labels_of_the_last_run_are_remembered(store: AnnotationStore) -> None:
-    assert store.labels_at_last_run(PROJECT) == 0
-    store.note_run(PROJECT, 20)
-    store.note_run(PROJECT, 41)
-    assert store.labels_at_last_run(PROJECT) == 41
+    assert store.learned(PROJECT) == Learned()
+    store.note_run(PROJECT, Learned(20))
+    assert store.learned(PROJECT) == Learned(20)
+    later = Learned(41, datetime(2026, 11, 22, 11, 19, 45, 279028, tzinfo=UTC))
+    store.note_run(PROJECT, later)
+    assert store.learned(PROJECT) == later
 
 
 def test_a_forgotten_project_leaves_no_annotation(redis_client: Redis, store: AnnotationStore) -> None:
     store.merge(PROJECT, [stamped(1, "a")])
     store.move_cursor(PROJECT, Cursor(datetime(2026, 1, 1, tzinfo=UTC), ""))
-    store.note_run(PROJECT, 1)
+    store.note_run(PROJECT, Learned(1))
     Store(redis_client, max_predictions=1).forget_project(PROJECT)
     assert redis_client.dbsize() == 0
 

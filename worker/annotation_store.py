@@ -47,6 +47,14 @@ class Cursor:
     scope: str
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """So many labels, the last of them decided at `until`, by Label Studio's clock; None where that is not known."""
+
+    labels: int = 0
+    until: datetime | None = None
+
+
 _TASK = TypeAdapter(AnnotatedTask)
 _CURSOR = TypeAdapter(Cursor)
 
@@ -121,14 +129,16 @@ class AnnotationStore:
         self._client.set(project_key(project, "annotations:cursor"), _CURSOR.dump_json(cursor))
 
     @translated()
-    def labels_at_last_run(self, project: str) -> int:
-        """0 before the first run."""
-        return int(self._client.get(project_key(project, "annotations:run")) or 0)
+    def learned(self, project: str) -> Learned:
+        """Nothing before the first run."""
+        labels, _, until = as_text(self._client.get(project_key(project, "annotations:run")) or b"0").partition(" ")
+        return Learned(int(labels), datetime.fromisoformat(until) if until else None)
 
     @translated()
-    def note_run(self, project: str, labels: int) -> None:
-        """An optimization run has begun with so many labels."""
-        self._client.set(project_key(project, "annotations:run"), labels)
+    def note_run(self, project: str, learned: Learned) -> None:
+        """What an optimization run has learned from."""
+        until = learned.until.isoformat() if learned.until else ""
+        self._client.set(project_key(project, "annotations:run"), f"{learned.labels} {until}".strip())
 
 
 def _keys(project: str) -> list[str]:

@@ -1,5 +1,6 @@
 """What annotators decided since the last run, and whether it is enough to learn from."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from backend.pushing import Target
 from backend.service import Service
 from backend.settings import Settings
 from worker import ground_truth
-from worker.annotation_store import AnnotationStore
+from worker.annotation_store import AnnotationStore, Learned
 from worker.examples import Example
 from worker.optimize import LEAST_LABELS
 from worker.pull import pull
@@ -17,8 +18,8 @@ from worker.pull import pull
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Since the last run: examples that are new, and how many of them decide otherwise than the prediction that was
-    shown. `examples` are all there are."""
+    """Since the last run: examples that are new or were decided anew, and how many of them decide otherwise than the
+    prediction that was shown. `examples` are all there are."""
 
     labels: int
     errors: int
@@ -52,15 +53,19 @@ def news(service: Service, store: AnnotationStore, to: Target) -> News:
     examples = ground_truth.examples(store.tasks(key), schema, method=service.settings.consensus).examples
     latest = service.runs.latest(key)
     learned_for = service.store.version(key, latest.active) if latest else None
-    known = store.labels_at_last_run(key) if learned_for and learned_for.config_hash == schema.config_hash else 0
-    if known > len(examples):  # some were deleted since: those that come now are new all the same
-        store.note_run(key, len(examples))
-    return count(examples, known)
+    same = learned_for is not None and learned_for.config_hash == schema.config_hash
+    return count(examples, store.learned(key) if same else Learned())
 
 
-def count(examples: Sequence[Example], known: int) -> News:
-    """`known` examples were there at the last run; the others are those decided last."""
-    new = examples[known:]
+def count(examples: Sequence[Example], known: Learned) -> News:
+    """`examples` in the order in which they were decided: an edited one is decided when it was edited.
+
+    New are those decided after the last that a run knew, and at least as many of the latest as there are more than it
+    knew: what becomes visible late bears an earlier time.
+    """
+    decided = [example.annotated_at for example in examples]
+    seen = bisect_right(decided, known.until) if known.until else len(decided)
+    new = examples[min(seen, known.labels) :]
     return News(len(new), sum(_is_error(example) for example in new), len(examples))
 
 

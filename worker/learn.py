@@ -17,7 +17,7 @@ from backend.runs import Decision, RunRecord, Spend
 from backend.service import SEED, Service
 from backend.settings import Settings
 from worker import abilities, ground_truth, publication, reporting, retreat
-from worker.annotation_store import AnnotationStore
+from worker.annotation_store import AnnotationStore, Learned
 from worker.evaluator import Evaluator
 from worker.examples import Example
 from worker.journal import Journal, begun, failed
@@ -79,18 +79,19 @@ def run(
     """
     with service.dispatch.run_lock(project) as lock:
         journal = Journal(service.runs, begun(service, project, trigger, now()))
+        learning = _Learning(service, (options or Options()).over(service.settings), journal, lock, revision, now)
         try:
-            _Learning(service, (options or Options()).over(service.settings), journal, lock, revision, now).go()
+            learning.go()
             ended = replace(journal.record, state="done")
         except CanceledError:
             ended = journal.record.canceled(now())
-            _note_labels(service, ended)
+            learning.note_labels()
         except WhetstoneError as error:
             if error.retryable:
                 journal.keep(replace(journal.record, stage=f"waits: {error}"))
                 raise
             ended = failed(journal.record, error)
-            _note_labels(service, ended)
+            learning.note_labels()
         return _end(service, ended, now())
 
 
@@ -101,12 +102,6 @@ def give_up(service: Service, project: str, error: Exception, *, now: Now = _utc
         latest = service.runs.latest(project)
         if latest and latest.state == "running" and not service.dispatch.is_running(project):
             _end(service, failed(latest, error), now())
-
-
-def _note_labels(service: Service, ended: RunRecord) -> None:
-    """So that the next label alone does not begin again what somebody ended, or what would fail again."""
-    if ended.labels:
-        AnnotationStore(service.redis).note_run(ended.project, ended.labels)
 
 
 def _end(service: Service, ended: RunRecord, at: datetime) -> RunRecord:
@@ -131,6 +126,7 @@ class _Learning:
         self._project = journal.record.project
         self._client = pushing.make_client(settings)
         self._ledger = self._opened_ledger()
+        self._learned: Learned | None = None
 
     def go(self) -> None:
         """To the decision, which is kept before it is carried out: of a run that dies after the pointer moved only the
@@ -141,6 +137,12 @@ class _Learning:
             if not error.retryable:
                 self._journal.note(spend=self._spend())
             raise
+
+    def note_labels(self) -> None:
+        """They are learned from, as far as they were read: so that the next label alone does not begin again what
+        somebody ended, or what would fail again."""
+        if self._learned:
+            AnnotationStore(self._service.redis).note_run(self._project, self._learned)
 
     def _learn(self) -> None:
         to = self._target()
@@ -161,7 +163,10 @@ class _Learning:
         rationale = self._service.rationale_area(to.current.schema)
         pull(self._client, store, to.project_id, self._project, to.current.schema, whole=True, rationale=rationale)
         tasks = store.tasks(self._project)
-        return ground_truth.examples(tasks, to.current.schema, method=self._settings.consensus)
+        truth = ground_truth.examples(tasks, to.current.schema, method=self._settings.consensus)
+        until = max((example.annotated_at for example in truth.examples), default=None)
+        self._learned = Learned(len(truth.examples), until)
+        return truth
 
     def _retreated(self, to: Target, examples: Sequence[Example], evaluator: Evaluator) -> bool:
         """False where the active version holds its own, or is none that a run published."""
@@ -234,7 +239,7 @@ class _Learning:
 
     def _close(self, to: Target, truth: ground_truth.GroundTruth, evaluator: Evaluator) -> None:
         """What was decided stays, whatever becomes of the report."""
-        AnnotationStore(self._service.redis).note_run(self._project, len(truth.examples))
+        self.note_labels()
         self._service.dispatch.label_project(self._project)
         self._journal.note(stage="writing the report")
         ended = replace(self._journal.record, state="done")

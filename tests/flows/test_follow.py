@@ -14,7 +14,7 @@ from backend.runs import RunRecord
 from tests.flows.conftest import Logs, Web, queued, retry_now, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import LOVED, OTHER_CONFIG, PROJECT, event, setup_body, tasks
-from worker.annotation_store import AnnotationStore
+from worker.annotation_store import AnnotationStore, Learned
 
 Annotate = Callable[..., None]
 LABELS, ERRORS = 12, 3
@@ -68,7 +68,9 @@ def learned(client: FlaskClient, labels: int) -> None:
     assert active
     at = datetime(2026, 11, 22, 13, tzinfo=UTC)
     service.runs.save(RunRecord("r1", PROJECT, "done", at, labels, active.name, "labels", "kept"))
-    AnnotationStore(service.redis).note_run(PROJECT, labels)
+    store = AnnotationStore(service.redis)
+    until = max(each.updated_at for task in store.tasks(PROJECT) for each in task.annotations)
+    store.note_run(PROJECT, Learned(labels, until))
     dispatch.withdraw(PROJECT, "optimize")
     dispatch.settle(PROJECT, "optimize", asked(client).revision)
 
@@ -113,6 +115,24 @@ def test_what_was_learned_from_does_not_count_again(
     assert queued(redis_client, OPTIMIZE) == []
     annotate(1)
     assert asked(client).trigger == "labels"
+
+
+def test_labels_that_are_edited_are_new_again(
+    client: FlaskClient, annotate: Annotate, tell: Callable[..., None], label_studio: LabelStudioStub
+) -> None:
+    annotate(LABELS)
+    learned(client, LABELS)
+    given = [each for annotations in label_studio.annotations.values() for each in annotations]
+    for annotation in given[: ERRORS - 1]:
+        label_studio.edit(annotation, "negative")
+    tell("ANNOTATION_UPDATED")
+    assert asked(client).trigger == ""
+    label_studio.edit(given[0], "neutral")  # for the second time
+    tell("ANNOTATION_UPDATED")
+    assert asked(client).trigger == ""
+    label_studio.edit(given[ERRORS], "neutral")
+    tell("ANNOTATION_UPDATED")
+    assert asked(client).trigger == "errors"
 
 
 def test_events_that_come_while_labels_are_read_are_read_by_one_more_job(

@@ -98,7 +98,7 @@ def test_a_run_whose_worker_is_killed_comes_to_its_end(
     assert (report["active"], report["labels"]) == (run.challenger, LABELS)
     store = AnnotationStore(learn.redis)
     assert [each.id for each in store.tasks(PROJECT)] == [*range(1, LABELS + 1)]
-    assert store.labels_at_last_run(PROJECT) == LABELS
+    assert store.learned(PROJECT).labels == LABELS
     assert reserved(learn.redis) == []
     month = Ledger(learn.redis, learn.service.settings).month()
     assert month.student_calls == run.spend.student_calls <= questions(learn.llm)

@@ -12,7 +12,7 @@ from backend.runs import RunRecord, RunState
 from tests.flows.conftest import Logs, Web, queued, retry_now, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import LOVED, PROJECT, setup_body, tasks
-from worker.annotation_store import AnnotationStore
+from worker.annotation_store import AnnotationStore, Learned
 
 LABELS = 12
 
@@ -63,7 +63,7 @@ def test_labels_that_a_run_has_learned_from_meanwhile_are_not_learned_from_again
     trigger: str, client: FlaskClient, redis_client: Redis
 ) -> None:
     save_run(client, "done")
-    AnnotationStore(redis_client).note_run(PROJECT, LABELS)
+    AnnotationStore(redis_client).note_run(PROJECT, Learned(LABELS))
     service_of(client).dispatch.touch(PROJECT, "optimize", trigger=trigger)
     work(redis_client)
     assert states(client) == [("labels", "done")]
@@ -76,7 +76,7 @@ def test_a_run_is_made_where_somebody_asked_or_one_was_interrupted(
     trigger: str, before: RunState, client: FlaskClient, redis_client: Redis
 ) -> None:
     save_run(client, before)
-    AnnotationStore(redis_client).note_run(PROJECT, LABELS)
+    AnnotationStore(redis_client).note_run(PROJECT, Learned(LABELS))
     service_of(client).dispatch.touch(PROJECT, "optimize", trigger=trigger)
     work(redis_client, queues=[OPTIMIZE])
     latest = service_of(client).runs.latest(PROJECT)
