@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from backend.labeling.schema import LabelingSchema
 from worker import demonstrations, propose, techniques
@@ -151,6 +152,7 @@ def _crossed(material: Material, first: Sequence[Entry], second: Sequence[Entry]
 
 
 def instruction_set(prompts: Sequence[Candidate], own: Sequence[Candidate], plan: Plan) -> tuple[Candidate, ...]:
-    """`prompts` (the guideline, earlier challengers, the teacher's) come right after the instruction at hand, before
-    the templates, up to the plan."""
-    return tuple(propose.distinct([*own[:1], *prompts, *own[1:]])[: plan.instructions])
+    """The instruction at hand, then `prompts` (the guideline, earlier challengers, the teacher's) and the templates in
+    turn, up to the plan: where few are tried neither crowds out the other."""
+    in_turn = [each for pair in zip_longest(prompts, own[1:]) for each in pair if each]
+    return tuple(propose.distinct([*own[:1], *in_turn])[: plan.instructions])

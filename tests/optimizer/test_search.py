@@ -100,11 +100,24 @@ def test_a_plan_s_calls_are_what_a_run_takes_at_most_and_at_most_twice_that(n: i
         assert 0.45 * planned <= len(world.asked) <= 1.05 * planned
 
 
-def test_seeds_and_what_was_taught_come_before_the_templates() -> None:
-    own = propose.instructions(PAIR, ACTIVE, ("chat",))
-    taught = [Candidate(Prompt(f"Taught {i}."), "taught") for i in range(3)]
-    found = instruction_set(taught, own, Plan(4, 2, 40))
-    assert found == (own[0], *taught)
+OWN = propose.instructions(PAIR, ACTIVE, ("chat",))
+TAUGHT = [Candidate(Prompt(f"Taught {i}."), "taught") for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("taught", "plan", "expected"),
+    [
+        (TAUGHT, 4, [OWN[0], TAUGHT[0], OWN[1], TAUGHT[1]]),
+        (TAUGHT, 3, [OWN[0], TAUGHT[0], OWN[1]]),
+        (TAUGHT, 8, [OWN[0], TAUGHT[0], OWN[1], TAUGHT[1], OWN[2], TAUGHT[2], OWN[3], OWN[4]]),
+        ([], 4, OWN[:4]),
+        ([OWN[0], *TAUGHT], 4, [OWN[0], OWN[1], TAUGHT[0], OWN[2]]),  # a seed that is the instruction at hand
+    ],
+)
+def test_what_was_taught_and_the_templates_take_turns_after_the_instruction_at_hand(
+    taught: list[Candidate], plan: int, expected: list[Candidate]
+) -> None:
+    assert instruction_set(taught, OWN, Plan(plan, 2, 40)) == tuple(expected)
 
 
 def test_the_first_race_is_without_demonstrations_and_the_last_is_not() -> None:
