@@ -6,6 +6,7 @@ from backend.runs import Decision, Estimate, RunRecord, Spend
 
 _SHOWN_IDS = 12
 _TRIGGERS = {
+    "watch": "new labels of a published prompt",
     "labels": "new labels",
     "errors": "new errors",
     "drift": "a drift alarm",

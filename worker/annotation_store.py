@@ -140,6 +140,16 @@ class AnnotationStore:
         until = learned.until.isoformat() if learned.until else ""
         self._client.set(project_key(project, "annotations:run"), f"{learned.labels} {until}".strip())
 
+    @translated()
+    def watched(self, project: str) -> datetime | None:
+        """When the last label was decided by which a published version was tested; None before the first test."""
+        text = self._client.get(project_key(project, "annotations:watched"))
+        return None if text is None else datetime.fromisoformat(as_text(text))
+
+    @translated()
+    def note_watch(self, project: str, until: datetime) -> None:
+        self._client.set(project_key(project, "annotations:watched"), until.isoformat())
+
 
 def _keys(project: str) -> list[str]:
     return [_tasks_key(project), _stamps_key(project)]

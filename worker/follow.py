@@ -9,7 +9,7 @@ from backend.label_studio import LabelStudioClient
 from backend.pushing import Target
 from backend.service import Service
 from backend.settings import Settings
-from worker import ground_truth
+from worker import ground_truth, retreat
 from worker.annotation_store import AnnotationStore, Learned
 from worker.examples import Example
 from worker.optimize import LEAST_LABELS
@@ -35,22 +35,34 @@ class News:
 
 
 def follow(service: Service, client: LabelStudioClient, to: Target, *, whole: bool) -> News:
-    """Reads what is new in Label Studio and asks for a run when it is enough. Raises `LabelStudioError`."""
+    """Reads what is new in Label Studio and asks for a run when it is enough, or for a test of the version that a run
+    published. Raises `LabelStudioError`."""
     store = AnnotationStore(service.redis)
     schema = to.current.schema
     rationale = service.rationale_area(schema)
     pull(client, store, to.project_id, to.record.key, schema, whole=whole, rationale=rationale)
-    found = news(service, store, to)
-    trigger = found.trigger(service.settings)
+    examples = _examples(service, store, to)
+    found = _news(service, store, to, examples)
+    trigger = found.trigger(service.settings) or _watch(service, store, to, examples)
     if trigger:
         service.dispatch.touch(to.record.key, "optimize", trigger=trigger)
     return found
 
 
-def news(service: Service, store: AnnotationStore, to: Target) -> News:
+def _examples(service: Service, store: AnnotationStore, to: Target) -> tuple[Example, ...]:
+    tasks = store.tasks(to.record.key)
+    return ground_truth.examples(tasks, to.current.schema, method=service.settings.consensus).examples
+
+
+def _watch(service: Service, store: AnnotationStore, to: Target, examples: Sequence[Example]) -> str:
+    """Here nothing is asked of an LLM: others wait in this queue."""
+    found = retreat.watched(service, to, examples) if service.settings.auto_rollback else None
+    return "watch" if found and found.is_due(store.watched(to.record.key)) else ""
+
+
+def _news(service: Service, store: AnnotationStore, to: Target, examples: Sequence[Example]) -> News:
     """Of what was pulled so far. Under another labeling configuration than the last run's everything is new."""
     key, schema = to.record.key, to.current.schema
-    examples = ground_truth.examples(store.tasks(key), schema, method=service.settings.consensus).examples
     latest = service.runs.latest(key)
     learned_for = service.store.version(key, latest.active) if latest else None
     same = learned_for is not None and learned_for.config_hash == schema.config_hash
@@ -87,7 +99,8 @@ def is_due(service: Service, to: Target, asked: Request) -> bool:
         return False
     if asked.trigger in {"", "forced"}:
         return True
-    found = news(service, AnnotationStore(service.redis), to)
+    store = AnnotationStore(service.redis)
+    found = _news(service, store, to, _examples(service, store, to))
     if asked.trigger in {"drift", "guideline"}:
         return found.examples > 0
     return bool(found.trigger(service.settings))

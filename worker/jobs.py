@@ -108,9 +108,9 @@ def watch(project: str) -> list[str]:
 
 
 def optimize(project: str) -> dict[str, str | None] | Retry:
-    """A run, unless another has learned from these labels meanwhile; it waits for one that is under way. What may pass
-    by itself raises, so that RQ tries again, the last time with a record that says so; a project that is gone or cannot
-    be labelled is no failure."""
+    """A run, unless another has learned from these labels meanwhile, or just a test of what a run published; it waits
+    for a run that is under way. What may pass by itself raises, so that RQ tries again, the last time with a record
+    that says so; a project that is gone or cannot be labelled is no failure."""
     service = _service()
     request = service.dispatch.request(project, "optimize")
     ended = None
@@ -119,6 +119,8 @@ def optimize(project: str) -> dict[str, str | None] | Retry:
         if following.is_due(service, to, request):
             options = learn.Options(**request.options)
             ended = learn.run(service, project, trigger=request.trigger, options=options, revision=request.revision)
+        elif request.trigger == "watch":
+            ended = learn.watch(service, project, revision=request.revision)
     except (ProjectGoneError, SchemaError) as error:
         _log.warning("nothing is learned", project=project, reason=str(error))
     except RunningError:  # of a worker that died and left its process behind, or of `whetstone optimize --here`

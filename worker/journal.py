@@ -15,18 +15,20 @@ _EVERY_S = 0.5
 
 
 class Journal:
-    """`record` is the latest. Raises `StoreError` only."""
+    """`record` is the latest; where it is `hidden` others see it from the first `keep` on. Raises `StoreError` only."""
 
-    def __init__(self, runs: RunStore, record: RunRecord) -> None:
+    def __init__(self, runs: RunStore, record: RunRecord, *, hidden: bool = False) -> None:
         self.record = record
+        self.hidden = hidden
         self._runs = runs
         self._saved_at = 0.0
-        self.keep(record)
+        if not hidden:
+            self.keep(record)
 
     @property
     def is_due(self) -> bool:
         """Whether what is noted now would be written."""
-        return time.monotonic() - self._saved_at >= _EVERY_S
+        return not self.hidden and time.monotonic() - self._saved_at >= _EVERY_S
 
     def note(self, **changes: object) -> None:
         """Fields of the record. They are written at most twice a second."""
@@ -36,7 +38,7 @@ class Journal:
 
     def keep(self, record: RunRecord) -> None:
         """Written at once."""
-        self.record = record
+        self.record, self.hidden = record, False
         self._runs.save(record)
         self._saved_at = time.monotonic()
 

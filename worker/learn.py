@@ -7,32 +7,28 @@ from datetime import UTC, datetime
 
 import structlog
 
-from backend import fixed_demonstrations, pushing
+from backend import pushing
 from backend.labeling.errors import EngineError, StoreError, WhetstoneError
-from backend.labeling.fields import plain
-from backend.labeling.prompt import Prompt, PromptVersion
+from backend.labeling.prompt import PromptVersion
 from backend.pushing import Target
 from backend.run_lock import Lock
 from backend.runs import Decision, RunRecord, Spend
-from backend.service import SEED, Service
+from backend.service import Service
 from backend.settings import Settings
-from worker import abilities, ground_truth, publication, reporting, retreat
+from worker import ground_truth, publication, reporting, retreat
 from worker.annotation_store import AnnotationStore, Learned
 from worker.evaluator import Evaluator
 from worker.examples import Example
 from worker.journal import Journal, begun, failed
 from worker.ledger import Ledger, RunLedger
-from worker.optimize import Finding, Problem, Tools, optimize
-from worker.prequential import Waiting
+from worker.optimize import Finding, Tools, optimize
+from worker.problem import posed
 from worker.pull import pull
 from worker.teacher import Teacher, is_capable
 
 _log = structlog.get_logger(__name__)
 
 Now = Callable[[], datetime]
-
-_MOST_CHALLENGERS = 3
-_UNCAPPED = 5000  # calls that the search is sized for where nothing caps them
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +91,28 @@ def run(
         return _end(service, ended, now())
 
 
+def watch(service: Service, project: str, *, revision: int | None = None, now: Now = _utc_now) -> RunRecord | None:
+    """Tests the version that a run published on the labels that came after it. It is a run of its own where that
+    version goes, else None; so it is where no budget is left to tell, or the endpoint refuses.
+
+    Raises `RunningError`, and what may pass by itself.
+    """
+    with service.dispatch.run_lock(project) as lock:
+        journal = Journal(service.runs, begun(service, project, "watch", now()), hidden=True)
+        try:
+            if not _Learning(service, service.settings, journal, lock, revision, now).retreat():
+                return None
+            ended = replace(journal.record, state="done")
+        except WhetstoneError as error:
+            if error.retryable:
+                raise
+            _log.warning("the active version is not tested", project=project, reason=str(error))
+            if journal.hidden:
+                return None
+            ended = failed(journal.record, error)
+        return _end(service, ended, now())
+
+
 def give_up(service: Service, project: str, error: Exception, *, now: Now = _utc_now) -> None:
     """A run that was interrupted is tried no more: `error` is its verdict, and the next one begins anew. Its labels are
     still to be learned from."""
@@ -144,6 +162,22 @@ class _Learning:
         if self._learned:
             AnnotationStore(self._service.redis).note_run(self._project, self._learned)
 
+    def retreat(self) -> bool:
+        """On the labels that were read last. False where the active version stays, or was tested on them before."""
+        to = self._target()
+        store = AnnotationStore(self._service.redis)
+        tasks = store.tasks(self._project)
+        truth = ground_truth.examples(tasks, to.current.schema, method=self._settings.consensus)
+        found = retreat.watched(self._service, to, truth.examples)
+        if found is None or not found.is_due(store.watched(self._project)):
+            return False
+        self._journal.note(labels=len(truth.examples), active=to.current.version.name)
+        evaluator = Evaluator(self._service, to.current.schema, self._ledger, self._check)
+        if not self._retreated(to, truth.examples, evaluator):
+            return False
+        self._close(to, truth, evaluator)
+        return True
+
     def _learn(self) -> None:
         to = self._target()
         truth = self._truth(to)
@@ -170,7 +204,11 @@ class _Learning:
 
     def _retreated(self, to: Target, examples: Sequence[Example], evaluator: Evaluator) -> bool:
         """False where the active version holds its own, or is none that a run published."""
-        back = retreat.due(self._service, to, examples, evaluator.label) if self._settings.auto_rollback else None
+        found = retreat.watched(self._service, to, examples) if self._settings.auto_rollback else None
+        if found is None:
+            return False
+        back = retreat.due(to, found, evaluator.label)
+        AnnotationStore(self._service.redis).note_watch(self._project, found.until)
         if back is None:
             return False
         self._decide("rolled_back", Finding("rolled_back", objections=(back.words,)), to)
@@ -181,44 +219,12 @@ class _Learning:
 
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
         settings = self._settings
-        challengers, able = self._challengers(to), self._service.engine.capabilities
-        problem = Problem(
-            schema=to.current.schema,
-            active=to.current.version.prompt,
-            examples=examples,
-            seeds=self._seeds(to, challengers),
-            waiting=tuple(_waiting(version, examples) for version in challengers),
-            guideline=_guideline(to),
-            styles=abilities.styles(settings, able),
-            seed=len(examples),
-            rounds=settings.optimize_rounds,
-            calls=settings.run_max_calls or _UNCAPPED,
-            teacher_sees_texts=settings.teacher_sees == "examples",
-            techniques=abilities.techniques(settings, able),
-            samples=settings.rationale_samples,
-            fixed=fixed_demonstrations.read(settings.demonstrations, to.current.schema),
-        )
+        problem = posed(self._service, settings, to, examples)
         embed = self._service.embedder.embed
         if not is_capable(settings):
             return optimize(problem, Tools(evaluator.label, None, self._tell, embed))
         with closing(Teacher(settings, self._service.redis, self._ledger, self._check)) as teacher:
             return optimize(problem, Tools(evaluator.label, teacher.ask, self._tell, embed))
-
-    def _challengers(self, to: Target) -> list[PromptVersion]:
-        """What was learned for this labeling configuration and is not active, the latest first."""
-        active = to.current.version
-        return [
-            version
-            for version in self._service.store.all_versions(self._project)
-            if version.config_hash == active.config_hash and version.name != active.name and version.origin != SEED
-        ][:_MOST_CHALLENGERS]
-
-    def _seeds(self, to: Target, challengers: Sequence[PromptVersion]) -> tuple[Prompt, ...]:
-        """The guideline as people wrote it, and what was learned before."""
-        text = _guideline(to)
-        style = self._settings.prompt_style
-        guided = [Prompt(text, style=style)] if text and text != to.current.version.prompt.instruction else []
-        return (*guided, *(version.prompt for version in challengers))
 
     def _settle(self, to: Target, finding: Finding) -> None:
         """Publishes what may be, and keeps what may become it. Label Studio is asked once more: the project's labels
@@ -273,12 +279,3 @@ class _Learning:
         models = {"student": self._service.engine.model}
         ledger = Ledger(self._service.redis, self._settings, models=models, now=self._now)  # type: ignore[arg-type]
         return ledger.open(self._project, self._journal.record.id)
-
-
-def _waiting(version: PromptVersion, examples: Sequence[Example]) -> Waiting:
-    later = frozenset(example.id for example in examples if example.annotated_at > version.created_at)
-    return Waiting(version.prompt, version.origin, later)
-
-
-def _guideline(to: Target) -> str:
-    return plain(to.record.expert_instruction).strip()

@@ -1,0 +1,117 @@
+"""A version that a run published is tested whenever labels arrive, and taken back where they show it to be worse."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from redis import Redis
+
+from backend.dispatch import LABEL, OPTIMIZE
+from tests.flows.conftest import Learner, Logs, queued, retry_now, work
+from tests.flows.learning import turned
+from tests.flows.payloads import PROJECT
+
+LABELS = 24
+
+
+@pytest.fixture
+def published(learn: Learner) -> str:
+    """By a run, on the first labels; those that come now are decided after it."""
+    name = learn(LABELS).challenger
+    assert name == learn.version
+    learn.label_studio.now = datetime.now(UTC) + timedelta(minutes=1)
+    return name or ""
+
+
+def arrive(learn: Learner, labels: int) -> None:
+    """So many labels are there by now; the worker has read them."""
+    learn.annotate(labels)
+    learn.tell()
+    work(learn.redis, queues=[LABEL])
+
+
+def test_a_dozen_labels_that_show_it_to_be_worse_take_it_back_though_no_run_is_due(
+    learn: Learner, published: str
+) -> None:
+    (first,) = learn.service.runs.runs(PROJECT)
+    learn.llm.change(label=turned)
+    run = learn(LABELS + 12)
+    assert (run.trigger, run.decision, run.state) == ("watch", "rolled_back", "done")
+    assert (run.active, learn.version) == (published, first.active)
+    assert "12 labels that arrived after" in run.words[0]
+    assert run.spend.student_calls > 0
+    assert learn.service.store.activations(PROJECT)[0].by == f"rollback in run {run.id}"
+    assert queued(learn.redis) == [("label_project", [PROJECT])]
+
+
+def test_the_labels_it_was_taken_back_by_still_count_for_the_next_run(learn: Learner, published: str) -> None:
+    learn.llm.change(label=turned)
+    learn(LABELS + 12)
+    assert learn(LABELS + 20).trigger == "labels"
+
+
+def test_one_that_holds_its_own_stays_and_leaves_no_record(learn: Learner, published: str) -> None:
+    (first,) = learn.service.runs.runs(PROJECT)
+    learn(LABELS + 12)
+    assert learn.service.runs.runs(PROJECT) == [first]
+    assert learn.version == published
+    assert not learn.service.dispatch.is_pending(PROJECT, "optimize")
+
+
+def test_both_prompts_are_asked_of_the_later_labels_alone_and_of_each_once(learn: Learner, published: str) -> None:
+    for labels in (LABELS + 5, LABELS + 10):
+        arrive(learn, labels)
+        asked = learn.llm.calls
+        work(learn.redis, queues=[OPTIMIZE])
+        assert 5 <= learn.llm.calls - asked <= 2 * 5
+
+
+def test_it_is_tested_once_for_each_five_labels(learn: Learner, published: str) -> None:
+    arrive(learn, LABELS + 4)
+    assert queued(learn.redis, OPTIMIZE) == []
+    arrive(learn, LABELS + 5)
+    assert queued(learn.redis, OPTIMIZE) == [("optimize", [PROJECT])]
+    work(learn.redis, queues=[OPTIMIZE])
+    arrive(learn, LABELS + 9)
+    assert queued(learn.redis, OPTIMIZE) == []
+    arrive(learn, LABELS + 10)
+    assert queued(learn.redis, OPTIMIZE) == [("optimize", [PROJECT])]
+
+
+def test_what_a_person_activated_is_not_tested(learn: Learner, published: str) -> None:
+    store, before = learn.service.store, learn.service.runs.runs(PROJECT)[0].active
+    assert store.activate(PROJECT, before, expected=published, by="a person")
+    assert store.activate(PROJECT, published, expected=before, by="a person")
+    arrive(learn, LABELS + 12)
+    assert queued(learn.redis, OPTIMIZE) == []
+
+
+def test_with_rollbacks_switched_off_nothing_is_tested(
+    learn: Learner, published: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTO_ROLLBACK", "false")
+    arrive(learn, LABELS + 12)
+    assert queued(learn.redis, OPTIMIZE) == []
+
+
+def test_where_the_month_s_budget_is_used_up_it_stays_untested_and_is_tested_when_there_is_one(
+    learn: Learner, published: str, monkeypatch: pytest.MonkeyPatch, logged: Logs
+) -> None:
+    learn.llm.change(label=turned)
+    monkeypatch.setenv("MONTH_MAX_CALLS", "1")
+    learn(LABELS + 12)
+    assert learn.version == published
+    assert [line["reason"] for line in logged() if line["event"] == "the active version is not tested"]
+    monkeypatch.delenv("MONTH_MAX_CALLS")
+    assert learn(LABELS + 13).decision == "rolled_back"
+
+
+def test_while_a_run_is_on_it_waits(learn: Learner, published: str, redis_client: Redis) -> None:
+    learn.llm.change(label=turned)
+    arrive(learn, LABELS + 12)
+    asked = learn.llm.calls
+    with learn.service.dispatch.run_lock(PROJECT):
+        work(learn.redis, queues=[OPTIMIZE])
+        assert learn.llm.calls == asked
+    assert retry_now(redis_client, OPTIMIZE) == 1
+    work(learn.redis, queues=[OPTIMIZE])
+    assert learn.run.decision == "rolled_back"

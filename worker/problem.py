@@ -1,0 +1,65 @@
+"""The problem that a run has to solve: the project's labels, its active version, and what is to be tried beside it."""
+
+from collections.abc import Sequence
+
+from backend import fixed_demonstrations
+from backend.labeling.fields import plain
+from backend.labeling.prompt import Prompt, PromptVersion
+from backend.pushing import Target
+from backend.service import SEED, Service
+from backend.settings import Settings
+from worker import abilities
+from worker.examples import Example
+from worker.optimize import Problem
+from worker.prequential import Waiting
+
+_MOST_CHALLENGERS = 3
+_UNCAPPED = 5000  # calls that the search is sized for where nothing caps them
+
+
+def posed(service: Service, settings: Settings, to: Target, examples: tuple[Example, ...]) -> Problem:
+    """`settings` are the run's own. `examples` in the order in which they were decided."""
+    challengers, able = _challengers(service, to), service.engine.capabilities
+    return Problem(
+        schema=to.current.schema,
+        active=to.current.version.prompt,
+        examples=examples,
+        seeds=_seeds(settings, to, challengers),
+        waiting=tuple(_waiting(version, examples) for version in challengers),
+        guideline=_guideline(to),
+        styles=abilities.styles(settings, able),
+        seed=len(examples),
+        rounds=settings.optimize_rounds,
+        calls=settings.run_max_calls or _UNCAPPED,
+        teacher_sees_texts=settings.teacher_sees == "examples",
+        techniques=abilities.techniques(settings, able),
+        samples=settings.rationale_samples,
+        fixed=fixed_demonstrations.read(settings.demonstrations, to.current.schema),
+    )
+
+
+def _challengers(service: Service, to: Target) -> list[PromptVersion]:
+    """What was learned for this labeling configuration and is not active, the latest first."""
+    active = to.current.version
+    return [
+        version
+        for version in service.store.all_versions(to.record.key)
+        if version.config_hash == active.config_hash and version.name != active.name and version.origin != SEED
+    ][:_MOST_CHALLENGERS]
+
+
+def _seeds(settings: Settings, to: Target, challengers: Sequence[PromptVersion]) -> tuple[Prompt, ...]:
+    """The guideline as people wrote it, and what was learned before."""
+    text = _guideline(to)
+    style = settings.prompt_style
+    guided = [Prompt(text, style=style)] if text and text != to.current.version.prompt.instruction else []
+    return (*guided, *(version.prompt for version in challengers))
+
+
+def _waiting(version: PromptVersion, examples: Sequence[Example]) -> Waiting:
+    later = frozenset(example.id for example in examples if example.annotated_at > version.created_at)
+    return Waiting(version.prompt, version.origin, later)
+
+
+def _guideline(to: Target) -> str:
+    return plain(to.record.expert_instruction).strip()
