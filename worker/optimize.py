@@ -1,7 +1,12 @@
 """One optimization run, pure: labels in, a finding out. Search on some labels, decide on others.
 
 Up to 199 labels the whole search is repeated without each fold, and what it then chose is scored on that fold
-(cross-fitting); from 200 on it sees train and dev only, and the holdout decides.
+(cross-fitting); from 200 on it sees train and dev only, and the holdout decides. It does so once for each 25 labels
+that came to it. What a run finds in between is measured by cross-fitting on train and dev, and kept for the next look,
+or until the labels that come prove it. Of 40 simulated projects without any gain, with eleven runs at 200 to 400
+labels, 4 ever published, against 12 where each run looked at the holdout, and 15 (8) where those in between decided by
+cross-fitting at .95 (.99). Of 20 with one instruction 6 points better, 13 had published by then, against 15 where each
+run looked.
 """
 
 import random
@@ -22,7 +27,7 @@ from worker.comparison import Compared, compared, costs
 from worker.demonstration_sets import Draw, drawn
 from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
-from worker.gate import Pair, Ruling, rule
+from worker.gate import Costs, Pair, Ruling, rule
 from worker.likeness import Embed
 from worker.outcomes import Graded, Outcome
 from worker.prequential import Waiting, proven
@@ -36,6 +41,7 @@ Kind = Literal["cross-fitted", "holdout"]
 LEAST_LABELS = 10
 _TEACHER_FROM = 60
 _HOLDOUT_FROM = 200
+_LEAST_FRESH = 25
 _SURE: dict[Kind, float] = {"cross-fitted": 0.95, "holdout": 0.9}
 _FEW, _FOLDS_OF_FEW, _FOLDS = 30, 5, 4
 _FIRST_LOOK = 16
@@ -43,6 +49,7 @@ _MOST_SHOWN, _LEAST_READ = 12, 24
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
 _PLANNED = 0.95  # of the calls: folds may choose what none has asked
 _MOST_NAMED = 50
+_RESTS = f"the holdout has decided before, and of {_LEAST_FRESH} more labels that it must have {{}} are there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ class Problem:
 
     `techniques` are tried on the best prompt of a search; self-consistency with up to `samples` rationales. `fixed` are
     demonstrations that people chose: a set to try before those that are drawn.
+
+    `fresh` holdout examples were decided since a run last looked at the holdout; None where none has.
     """
 
     schema: LabelingSchema
@@ -76,6 +85,7 @@ class Problem:
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
     fixed: tuple[Demonstration, ...] = ()
+    fresh: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +148,13 @@ class _Run:
         self._tools = tools
         self._label = evaluate.fair(problem.schema, tools.label)
         self._done = 0.0
-        self._many = len(problem.examples) >= _HOLDOUT_FROM
-        self._kind: Kind = "holdout" if self._many else "cross-fitted"
+        many = len(problem.examples) >= _HOLDOUT_FROM
+        self._rests = many and problem.fresh is not None and problem.fresh < _LEAST_FRESH
+        self._looks = many and not self._rests
+        self._kind: Kind = "holdout" if self._looks else "cross-fitted"
         ordered = in_order(problem.examples, random.Random(problem.seed))  # noqa: S311
-        self._held = [example for example in ordered if self._many and example.split == "holdout"]
-        self._open = [example for example in ordered if not self._many or example.split != "holdout"]
+        self._held = [example for example in ordered if self._looks and example.split == "holdout"]
+        self._open = [example for example in ordered if not many or example.split != "holdout"]
 
     def finding(self) -> Finding:
         problem = self._problem
@@ -161,16 +173,11 @@ class _Run:
         apart = {example.id for example in read}
         searched = [example for example in begun if example.id not in apart]
         material = self._material(plan, active, read)
-        first, best = self._search(material, searched, share=1.0 if self._many else 0.6)
+        first, best = self._search(material, searched, share=1.0 if self._looks else 0.6)
         winner = best[0]
-        deciding = self._compared(winner, self._held) if self._many else self._cross_fitted(material, searched)
-        ruling = rule(
-            [each.pair for each in deciding],
-            kind=self._kind,
-            sure=self._problem.sure or _SURE[self._kind],
-            costs=costs(deciding),
-        )
+        deciding = self._compared(winner, self._held) if self._looks else self._cross_fitted(material, searched)
         pairs = [each.pair for each in deciding]
+        ruling = self._ruled(pairs, costs(deciding))
         found = _told(winner.prompt, winner.candidate.origin, pairs, ruling, self._problem.active)
         bare = next(entry.candidate for entry in first if not entry.candidate.prompt.demonstrations)
         return replace(found, best_of_set=bare.prompt)
@@ -186,7 +193,7 @@ class _Run:
         return search.plan_for(
             len(self._open),
             evaluations - 2 * len(self._held),
-            cross_fitted=not self._many,
+            cross_fitted=not self._looks,
             rounds=self._problem.rounds,
             extra=techniques.calls(self._techniques(), self._problem.samples),
         )
@@ -276,6 +283,12 @@ class _Run:
             _, best = self._search(material, inside, share=0.4 / folds)
             deciding += self._compared(best[0], examples[fold::folds])
         return deciding
+
+    def _ruled(self, pairs: Sequence[Pair], costs: Costs) -> Ruling:
+        """While the holdout rests nothing passes: each look at whatever labels is one more chance to be lucky."""
+        ruling = rule(pairs, kind=self._kind, sure=self._problem.sure or _SURE[self._kind], costs=costs)
+        resting = (_RESTS.format(self._problem.fresh),) if self._rests else ()
+        return replace(ruling, objections=(*ruling.objections, *resting))
 
     def _compared(self, winner: Entry, examples: Sequence[Example]) -> list[Compared]:
         return compared(self._problem.schema, self._problem.active, winner.prompt, examples, self._label)

@@ -6,6 +6,7 @@ from backend import fixed_demonstrations
 from backend.labeling.fields import plain
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.pushing import Target
+from backend.run_store import MOST_RUNS
 from backend.service import SEED, Service
 from backend.settings import Settings
 from worker import abilities
@@ -35,6 +36,7 @@ def posed(service: Service, settings: Settings, to: Target, examples: tuple[Exam
         techniques=abilities.techniques(settings, able),
         samples=settings.rationale_samples,
         fixed=fixed_demonstrations.read(settings.demonstrations, to.current.schema),
+        fresh=_fresh(service, to, examples),
     )
 
 
@@ -63,3 +65,19 @@ def _waiting(version: PromptVersion, examples: Sequence[Example]) -> Waiting:
 
 def _guideline(to: Target) -> str:
     return plain(to.record.expert_instruction).strip()
+
+
+def _fresh(service: Service, to: Target, examples: Sequence[Example]) -> int | None:
+    """Holdout examples decided since the last run ended that looked at the holdout, for this labeling configuration;
+    None where none has."""
+    key, schema = to.record.key, to.current.schema
+    same = {each.name for each in service.store.all_versions(key) if each.config_hash == schema.config_hash}
+    looks = (
+        run.ended_at or run.started_at
+        for run in service.runs.runs(key, MOST_RUNS)
+        if run.estimate and run.estimate.kind == "holdout" and run.active in same
+    )
+    last = next(looks, None)
+    if last is None:
+        return None
+    return sum(example.split == "holdout" and example.annotated_at > last for example in examples)

@@ -127,6 +127,7 @@ class _Loop:
         self._number = 1
         self._learned: list[_Learned] = []
         self._labelled: list[Example] = []
+        self._looked_at: frozenset[str] | None = None
         self._open = random.Random(plan.seed).sample(plan.rows, len(plan.rows))  # noqa: S311 - not a secret
 
     def steps(self) -> Iterator[Step]:
@@ -163,7 +164,11 @@ class _Loop:
             waiting=self._waiting(),
             techniques=plan.techniques,
             samples=plan.samples,
+            fresh=None if self._looked_at is None else len(self._held() - self._looked_at),
         )
+
+    def _held(self) -> frozenset[str]:
+        return frozenset(example.id for example in self._labelled if example.split == "holdout")
 
     def _seeds(self) -> tuple[Prompt, ...]:
         """The instruction that it began with, and what was learned but is not active."""
@@ -177,6 +182,8 @@ class _Loop:
 
     def _learn(self, finding: Finding) -> None:
         self.best_of_set = finding.best_of_set or self.best_of_set
+        if finding.estimate and finding.estimate.kind == "holdout":
+            self._looked_at = self._held()
         if finding.challenger is None or finding.decision not in {"published", "kept"}:
             return
         earlier = [each for each in self._learned if each.prompt == finding.challenger]

@@ -35,6 +35,7 @@ from worker import propose
 from worker.examples import Example
 from worker.optimize import Finding, Tools, optimize
 from worker.outcomes import Outcome
+from worker.prequential import Waiting
 
 NARROW: dict[str, Any] = {"calls": 300}  # the smallest search, on labels enough
 SCHEMAS = [PAIR, FOUR, MANY, SEVERAL, BOTH, BROUGHT]
@@ -174,6 +175,35 @@ def test_of_few_labels_each_decides_once() -> None:
     found = run(World(examples(count=40), promising()), **NARROW)
     assert found.estimate is not None
     assert (found.estimate.kind, found.estimate.n) == ("cross-fitted", 40)
+
+
+@pytest.mark.parametrize(("fresh", "looks"), [(None, True), (25, True), (24, False), (0, False)])
+def test_the_holdout_decides_once_for_each_25_labels_that_come_to_it(fresh: int | None, looks: bool) -> None:
+    world = World(examples(count=220), better_if(is_minimal, better=0.98))
+    found = run(world, calls=1500, rounds=1, fresh=fresh)
+    asked = {item_id for _, item_id in world.asked}
+    assert bool(asked & {item.id for item in world.items if item.split == "holdout"}) is looks
+    assert found.estimate is not None
+    assert found.estimate.kind == ("holdout" if looks else "cross-fitted")
+    assert found.decision == ("published" if looks else "kept")
+    assert found.challenger is not None
+    assert is_minimal(found.challenger)
+    told = f"the holdout has decided before, and of 25 more labels that it must have {fresh} are there"
+    assert (told in found.objections) is not looks
+
+
+def test_before_there_is_a_holdout_none_is_spared() -> None:
+    found = run(World(examples(count=150), better_if(is_minimal, better=0.98)), calls=1500, rounds=1, fresh=0)
+    assert found.decision == "published"
+
+
+def test_a_challenger_that_may_not_look_is_proven_by_later_labels() -> None:
+    world = World(examples(count=220), better_if(is_minimal, better=0.98))
+    waiting = Waiting(
+        Prompt("relevant of the text: yes or no."), "found before", frozenset(i.id for i in world.items[-80:])
+    )
+    found = run(world, calls=1500, rounds=1, fresh=3, waiting=(waiting,))
+    assert (found.decision, found.origin) == ("published", "found before")
 
 
 @pytest.mark.parametrize(("count", "splits"), [(59, {"train", "dev", "holdout"}), (60, {"train"}), (210, {"train"})])

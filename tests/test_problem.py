@@ -1,0 +1,62 @@
+"""What a run of a project has to solve."""
+
+import gc
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from backend.pushing import Target
+from backend.service import Service
+from backend.settings import Settings
+from tests.flows.payloads import CONFIG, OTHER_CONFIG, PROJECT
+from tests.histories import AT, ESTIMATE, History
+from tests.scripted_llm import ScriptedLLM
+from worker.examples import Example, split_of
+from worker.problem import posed
+
+# The HTTP clients of a service live as long as its process; here every test makes some and drops them.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+HELD = [number for number in range(400) if split_of(str(number)) == "holdout"]
+LOOK = {"estimate": ESTIMATE, "ended_at": AT + timedelta(minutes=2)}
+
+
+@pytest.fixture
+def history(redis_url: str, scripted_llm: ScriptedLLM) -> Iterator[History]:
+    """Its only run that looked at the holdout is gone."""
+    made = History(Service(Settings(redis_url=redis_url, openai_base_url=scripted_llm.base_url)))
+    made.save(made.run("run-1", estimate=None))
+    yield made
+    gc.collect()
+
+
+def fresh(history: History, *, later: int) -> int | None:
+    """Of 60 holdout labels and as many others, `later` of each kind decided an hour after the runs."""
+    service, record = history.service, history.service.store.project(PROJECT)
+    assert record
+    others = [number for number in range(400) if number not in HELD]
+    examples = [
+        Example(str(number), {"text": "t"}, {"sentiment": ("positive",)}, AT + timedelta(hours=i >= 60 - later))
+        for numbers in (HELD, others)
+        for i, number in enumerate(numbers[:60])
+    ]
+    to = Target(record, service.current(PROJECT, record.config), 0.0)
+    return posed(service, service.settings, to, tuple(examples)).fresh
+
+
+def test_where_no_run_has_looked_at_the_holdout_it_may_be_looked_at(history: History) -> None:
+    assert fresh(history, later=10) is None
+
+
+@pytest.mark.parametrize("later", [0, 10, 25])
+def test_holdout_labels_are_fresh_that_were_decided_after_the_last_look(history: History, later: int) -> None:
+    history.save(history.run("run-2", **LOOK))
+    history.save(history.run("run-3", ended_at=AT + timedelta(hours=2)))  # decided by cross-fitting or not at all
+    assert fresh(history, later=later) == later
+
+
+def test_a_look_under_another_labeling_configuration_does_not_count(history: History) -> None:
+    history.save(history.run("run-2", active=history.foreign, **LOOK))
+    assert OTHER_CONFIG != CONFIG
+    assert fresh(history, later=10) is None
