@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from backend.embedding import make_embedder
 from backend.labeling.engines.openai import OpenAIEngine
 from backend.labeling.engines.weights import CARRIED, WeightsError, join_parts, weights
 from backend.labeling.errors import AnswerError, BudgetError, TaskError
@@ -85,7 +86,7 @@ class Model:
             )
         if self._labeler is None:
             endpoint = self._running.enter_context(local_llm(str(weights_of(self.cell.model))))
-            self._labeler = Labeler(endpoint.engine(), LIMITS)
+            self._labeler = Labeler(endpoint.engine(), LIMITS, embedder=make_embedder(load()))
         return self._labeler
 
 

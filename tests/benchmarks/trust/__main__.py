@@ -14,7 +14,7 @@ from tests.benchmarks.figures import Section, machine
 from tests.benchmarks.optimizer.asking import Model, NotRecordedError
 from tests.benchmarks.optimizer.cells import Cell
 from tests.benchmarks.optimizer.recording import Recording
-from tests.benchmarks.trust import accepting, calibrating, deciding, people
+from tests.benchmarks.trust import accepting, calibrating, deciding, people, techniques
 from tests.benchmarks.trust.pools import AMAZON, INTENTS, SUBJECTIVE, Pool, cell_of, pools
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -25,7 +25,7 @@ CELLS = (
     cell_of(SUBJECTIVE, "smollm2-135m"),
     cell_of(INTENTS, "smollm2-135m"),
 )
-PARTS = ("scores", "people")
+PARTS = ("scores", "people", "techniques")
 _DRAWS = 11  # of annotators
 
 
@@ -43,6 +43,7 @@ def main(parts: tuple[str, ...], *, replay: bool, json_path: Path | None) -> Non
     makers: dict[str, Callable[[Console, bool], Iterator[Section]]] = {
         "scores": _scores,
         "people": lambda *_: people.run(_DRAWS),
+        "techniques": _techniques,
     }
     for part in parts or PARTS:
         for section in makers[part](console, replay):
@@ -61,13 +62,26 @@ def _scores(console: Console, replay: bool) -> Iterator[Section]:
     yield deciding.section([(both[0], both[1]) for both in answered])
 
 
+def _techniques(console: Console, replay: bool) -> Iterator[Section]:
+    """Gemma stands in for a stronger model where both answered the same rows."""
+    small, large, *others = CELLS
+    with closing(_model(large, replay)) as strong, closing(_model(small, replay)) as student:
+        yield techniques.section(student, strong)
+    for cell in others:
+        with closing(_model(cell, replay)) as student:
+            yield techniques.section(student)
+
+
+def _model(cell: Cell, replay: bool) -> Model:
+    return Model(cell, Recording(RECORDINGS / f"{cell.pool_name}.{cell.model}.jsonl.gz"), live=not replay)
+
+
 def _pools(cell: Cell, console: Console, replay: bool) -> Sequence[Pool]:
     if cell.path is None:
         console.print(f"Left out: {cell.how_to_get}", style="yellow")
         return ()
-    recording = Recording(RECORDINGS / f"{cell.pool_name}.{cell.model}.jsonl.gz")
     try:
-        with closing(Model(cell, recording, live=not replay)) as model, console.status(f"{cell.name}, {cell.model}"):
+        with closing(_model(cell, replay)) as model, console.status(f"{cell.name}, {cell.model}"):
             return pools(model)
     except NotRecordedError as error:
         console.print(f"{cell.name} is left out: {error}", style="yellow")
