@@ -28,11 +28,12 @@ class ProjectGoneError(LabelStudioError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A project in its Label Studio, with what labels it now."""
+    """A project in its Label Studio, with what labels it now. `task_number` counts all of its tasks."""
 
     record: ProjectRecord
     current: Current
     blind_share: float
+    task_number: int = 0
 
     @property
     def project_id(self) -> int:
@@ -76,7 +77,7 @@ def target(service: Service, client: LabelStudioClient, project_id: int, *, key:
     )
     record = service.store.project(project.key)
     assert record is not None  # noqa: S101 - just written
-    return Target(record, current, service.settings.blind_share)
+    return Target(record, current, service.settings.blind_share, project.task_number)
 
 
 def _project(client: LabelStudioClient, project_id: int) -> Project:

@@ -12,6 +12,7 @@ from backend.label_studio.task_pages import (
     changed_after,
     has_annotations,
     has_no_annotations,
+    has_number,
     has_skips_only,
     lacks,
     row_id,
@@ -83,6 +84,10 @@ class LabelStudioClient:
         """Refused where annotations would lose what they answer."""
         self._change_project(project_id, {"label_config": config})
 
+    def set_sampling(self, project_id: int, sampling: str) -> None:
+        """In which order the label stream serves tasks, in Label Studio's own words."""
+        self._change_project(project_id, {"sampling": sampling})
+
     def tasks(
         self, project_id: int, ids: Iterable[int] | None = None, *, lacking: str = "", page_size: int = 500
     ) -> Iterator[Task]:
@@ -109,6 +114,15 @@ class LabelStudioClient:
         """Tasks that nobody has annotated or skipped, by rising id; their predictions are not asked for."""
         for row in self._pages.matching(project_id, has_no_annotations(), _DATA, size=page_size):
             yield self._parsed(Task.parse, row)
+
+    def numbered(self, project_id: int, key: str, *, page_size: int = 2000) -> Iterator[Task]:
+        """Tasks whose data has a number above 0 under `key`, by rising id; their predictions are not asked for."""
+        for row in self._pages.matching(project_id, [has_number(key)], _DATA, size=page_size):
+            yield self._parsed(Task.parse, row)
+
+    def set_data(self, task_id: int, data: Mapping[str, Json]) -> None:
+        """In place of all that the task's data is."""
+        self._transport.write("PATCH", f"api/tasks/{task_id}/", {"data": dict(data)}, what=f"task {task_id}")
 
     def annotated(self, project_id: int, *, page_size: int = 2000) -> Iterator[TaskStamp]:
         """All tasks with an annotation, skips included; first, by rising id, those with more than skips."""
@@ -225,6 +239,15 @@ class LabelStudioClient:
         ("explore" and "labeling")."""
         body = {"project": project_id, "data": _tab(title, ordering, hidden)}
         self._transport.write("POST", "api/dm/views/", body)
+
+    def create_tab_by_number(
+        self, project_id: int, title: str, key: str, *, hidden: Mapping[str, Sequence[str]]
+    ) -> None:
+        """The tasks that nobody has annotated and whose data has a number above 0 under `key`, the smallest first."""
+        column = f"tasks:data.{key}"
+        data = _tab(title, column, hidden, [has_number(key), *has_no_annotations()])
+        numeric = {"columnsDisplayType": {column: "Number"}}  # as text, 10 would come before 9
+        self._transport.write("POST", "api/dm/views/", {"project": project_id, "data": data | numeric})
 
     def put_tab_of_surest(
         self, project_id: int, title: str, *, score: float, version: str, hidden: Mapping[str, Sequence[str]]

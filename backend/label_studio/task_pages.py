@@ -92,6 +92,11 @@ def has_no_annotations() -> tuple[Filter, Filter]:
     return _count("total_annotations", "equal"), _count("cancelled_annotations", "equal")
 
 
+def has_number(key: str) -> Filter:
+    """In the task's data, above 0."""
+    return _count(f"data.{key}", "greater")
+
+
 def scores_at_least(score: float, version: str) -> tuple[Filter, ...]:
     """The score is of the version that Label Studio shows: `version` must be it."""
     at_least: Filter = {

@@ -45,6 +45,7 @@ class LabelStudioStub:
     strict: bool = False
     config_for_import: str = ""
     loses_answer_of_import: bool = False
+    sampling: str = "Sequential sampling"
     outages: list[int] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
@@ -138,9 +139,10 @@ class LabelStudioStub:
                 return 200, [self._backend()] if self.connected else []
             case "PATCH /api/ml/1":
                 return 200, self._rename(body)
-            case _ if "/api/predictions/" in call:
+            case _ if "/api/predictions/" in call or call.startswith("PATCH /api/tasks/"):
                 method, _, path = call.partition(" ")
-                return self._one_prediction(method, int(path.split("/")[3]), body)
+                _, _, kind, number, _ = path.split("/")
+                return self._one(f"{method} {kind}", int(number), body)
         raise RefusedError(404, "Not found.")
 
     def _manage(self, call: str, body: Any) -> tuple[int, Any]:
@@ -161,6 +163,7 @@ class LabelStudioStub:
 
     def _project(self, changes: Json | None) -> Json:
         self.config = (changes or {}).get("label_config", self.config)
+        self.sampling = (changes or {}).get("sampling", self.sampling)
         return {
             "id": 1,
             "created_at": CREATED_AT,
@@ -191,11 +194,17 @@ class LabelStudioStub:
             case "filter:tasks:updated_at", "greater":
                 read = datetime.strptime(each["value"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
                 return datetime.fromisoformat(self.updated_at[task_id]) > read
-            case "filter:tasks:total_annotations" | "filter:tasks:cancelled_annotations", "greater":
-                return self._count(task_id, each["filter"].rpartition(":")[2]) > each["value"]
-            case "filter:tasks:total_annotations" | "filter:tasks:cancelled_annotations", "equal":
-                return self._count(task_id, each["filter"].rpartition(":")[2]) == each["value"]
+            case column, "greater":
+                return self._number(task_id, column) > each["value"]
+            case column, "equal":
+                return self._number(task_id, column) == each["value"]
         raise RefusedError(400, f"unknown filter {each}")
+
+    def _number(self, task_id: int, column: str) -> float:
+        name = column.rpartition(":")[2]
+        if name.startswith("data."):
+            return float(self.tasks[task_id].get(name.removeprefix("data."), 0))
+        return self._count(task_id, name)
 
     def _row(self, task_id: int, included: Sequence[str], *, whole: bool) -> Json:
         row = {
@@ -250,10 +259,12 @@ class LabelStudioStub:
                         made += 1
         return {"response_code": 200, "detail": f"Created {made} annotations"}
 
-    def _one_prediction(self, method: str, prediction_id: int, body: Json) -> tuple[int, Json | None]:
-        if method == "PATCH":
-            return 200, self._change_prediction(prediction_id, body)
-        self._delete_prediction(prediction_id)
+    def _one(self, what: str, number: int, body: Json) -> tuple[int, Json | None]:
+        if what == "PATCH tasks":
+            return 200, self._change_task(number, body)
+        if what == "PATCH predictions":
+            return 200, self._change_prediction(number, body)
+        self._delete_prediction(number)
         return 204, None
 
     def _change_prediction(self, prediction_id: int, body: Json) -> Json:
@@ -267,6 +278,11 @@ class LabelStudioStub:
         found[0] |= {"result": body["result"]}
         self.updated_at[found[0]["task"]] = self._tick()
         return found[0]
+
+    def _change_task(self, task_id: int, body: Json) -> Json:
+        self.tasks[task_id] = body["data"]
+        self.updated_at[task_id] = self._tick()
+        return {"id": task_id, "data": self.tasks[task_id]}
 
     def _delete_prediction(self, prediction_id: int) -> None:
         for task_id, rows in self.predictions.items():

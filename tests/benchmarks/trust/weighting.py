@@ -28,8 +28,8 @@ class Weighting:
 @dataclass(frozen=True, slots=True)
 class Labeling:
     """How people come by `labels` labels: in batches, each with an `audit` share drawn by lot and the rest least
-    certain first. `slice_share` of the tasks are audit tasks. Without `recorded` nothing is known of why a task was labelled,
-    as when the queue's records are gone."""
+    certain first. `slice_share` of the tasks are audit tasks. Without `recorded` nothing is known of why a task was
+    labelled, as when the queue's records are gone."""
 
     labels: int = 200
     audit: float = 0.3

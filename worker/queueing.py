@@ -1,0 +1,118 @@
+"""A queue into Label Studio: which tasks are open, in which order people should label them, and numbers on them."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from backend.audit import is_audit
+from backend.connection import HIDDEN_COLUMNS
+from backend.label_studio import LabelStudioClient, Task
+from backend.labeling.errors import WhetstoneError
+from backend.pushing import Target
+from backend.service import Service
+from worker import challenge
+from worker.queue_order import Embed, Open, Place, Shares, in_lot_order, order
+from worker.queue_store import QueueStore
+
+# A field of a task's data, 1 to be labelled first. Only what the labeling configuration names ever reaches a prompt.
+FIELD = "whetstone_queue"
+TAB = "Label next"
+UNCERTAINTY = "Uncertainty sampling"
+
+_PAGE = 500
+_MOST_CHARACTERS = 1000  # of a task's text, to tell nearly equal ones by
+_ASKED_A_PLACE = 5  # tasks that a challenger is asked about for each place among the disagreements
+
+
+class FieldInUseError(WhetstoneError):
+    """The project's own data would be overwritten."""
+
+    hint = f"Rename the field {FIELD} in the tasks and the labeling configuration."
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """`open` tasks were there to choose from, `scored` of them with a score of `version`. `words` say what was done
+    about disagreements."""
+
+    project: str
+    version: str
+    open: int
+    scored: int
+    places: tuple[Place, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    task: Open
+    values: challenge.Values
+
+
+def plan(
+    service: Service, client: LabelStudioClient, to: Target, count: int, *, calls: int, embed: Embed | None = None
+) -> Queue:
+    """What to label next; nothing is written. A waiting challenger is asked with at most so many `calls`."""
+    if FIELD in to.current.schema.keys:
+        raise FieldInUseError(f"project {to.project_id} labels by its own data field {FIELD!r}")
+    found = {each.task.id: each for each in _open(service, client, to)}
+    labels = max(to.task_number - len(found), 0)
+    shares, key = Shares.after(labels), to.record.key
+    asked = _asked_about(client, to, found, round(shares.disagreement * count) * _ASKED_A_PLACE)
+    disagreeing = challenge.disagreements(service, to, asked, calls=calls)
+    tasks = [replace(each.task, disagrees=disagreeing.by_task.get(number)) for number, each in found.items()]
+    scored = sum(task.score is not None for task in tasks)
+    places = order(tasks, count, shares=shares, project=key, embed=embed)
+    return Queue(key, to.current.version.name, len(tasks), scored, tuple(places), (disagreeing.words,))
+
+
+def _open(service: Service, client: LabelStudioClient, to: Target) -> Iterator[_Found]:
+    """With no more than a page of tasks' data in memory."""
+    tasks = client.untouched(to.project_id, page_size=_PAGE)
+    while page := list(islice(tasks, _PAGE)):
+        hashes = [to.current.schema.data_hash(task.data) for task in page]
+        kept = service.store.predictions(to.record.key, to.current.version.name, hashes)
+        for task, prediction in zip(page, kept, strict=True):
+            yield _found(service, to, task, prediction)
+
+
+def _found(service: Service, to: Target, task: Task, prediction: bytes | None) -> _Found:
+    """Of a blind task no score counts, even where a task with the same data has one."""
+    texts = (str(task.data.get(field.key, "")) for field in to.current.schema.fields)
+    text = " ".join(texts)[:_MOST_CHARACTERS]
+    audit = is_audit(to.record.key, task.id, service.settings.audit_share)
+    if prediction is None or to.is_blind(task.id):
+        return _Found(Open(task.id, text, None, audit), {})
+    stored = json.loads(prediction)
+    values = {control.name: control.from_result(stored["result"]) or () for control in to.current.schema.controls}
+    return _Found(Open(task.id, text, float(stored["score"]), audit), values)
+
+
+def _asked_about(client: LabelStudioClient, to: Target, found: dict[int, _Found], count: int) -> list[challenge.Task]:
+    """Tasks with a score, drawn by lot."""
+    by_lot = [task.id for task in in_lot_order((each.task for each in found.values()), to.record.key)]
+    drawn = [number for number in by_lot if found[number].task.score is not None][:count]
+    data = {task.id: task.data for task in client.tasks(to.project_id, drawn)}
+    return [challenge.Task(number, data[number], found[number].values) for number in drawn if number in data]
+
+
+def deliver(service: Service, client: LabelStudioClient, to: Target, queue: Queue) -> None:
+    """Numbers the tasks, takes older numbers away, makes the tab, and keeps why each task was taken."""
+    QueueStore(service.redis).keep(to.record.key, queue.places)
+    numbers = {place.task: number for number, place in enumerate(queue.places, 1)}
+    clear(client, to, but=numbers)
+    for task in client.tasks(to.project_id, numbers):
+        if task.data.get(FIELD) != numbers[task.id]:
+            client.set_data(task.id, {**task.data, FIELD: numbers[task.id]})
+    if TAB not in client.tabs(to.project_id):
+        client.create_tab_by_number(to.project_id, TAB, FIELD, hidden=HIDDEN_COLUMNS)
+
+
+def clear(client: LabelStudioClient, to: Target, *, but: Iterable[int] = ()) -> int:
+    """How many tasks had a number that is gone now. Those of `but` keep theirs."""
+    kept, old = set(but), list(client.numbered(to.project_id, FIELD))
+    gone: Sequence[Task] = [task for task in old if task.id not in kept]
+    for task in gone:
+        client.set_data(task.id, {key: value for key, value in task.data.items() if key != FIELD})
+    return len(gone)
