@@ -167,13 +167,15 @@ def _report() -> Document:
     """The worker makes it: its parts are told here, and described where they are made."""
     words, objects = {"type": "array", "items": {"type": "string"}}, {"type": "array", "items": {"type": "object"}}
     text, whole = {"type": "string"}, {"type": "object"}
+    optional: Document = {"type": ["object", "null"]}
     parts: Document = {
         "project": text, "title": text, "made_at": text, "labels": {"type": "integer"}, "active": text, "words": words,
-        "versions": objects, "curve": objects, "acceptance": whole, "acceptable": _ref("Acceptable"),
+        "versions": objects, "whole": optional, "prefill": optional, "curve": objects, "acceptance": whole,
+        "acceptable": _ref("Acceptable"),
         "spend": whole, "splits": objects,
         "left_out": {"type": "object", "additionalProperties": {"type": "integer"}}, "contested": words,
         "people": whole,
-        "last_run": {"type": ["object", "null"]}, "activations": objects,
+        "last_run": optional, "activations": objects,
     }  # fmt: skip
     about = "What `whetstone report --json` prints: accuracy with its interval by version and by number of labels."
     return {"type": "object", "description": about, "properties": parts, "required": list(parts)}

@@ -114,6 +114,10 @@ class Store(VersionStore):
         return found
 
     @translated()
+    def predictions_kept(self, project: str, version_name: str) -> int:
+        return int(self._client.hlen(_predictions_key(project, version_name)))
+
+    @translated()
     def keep_predictions(self, project: str, version_name: str, predictions: Mapping[str, bytes]) -> None:
         """The oldest of all projects' predictions make room."""
         if not predictions:

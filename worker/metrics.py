@@ -102,11 +102,12 @@ def answers(examples: Iterable[Example], graded: Mapping[str, Graded], control: 
 
 def acceptance(examples: Iterable[Example]) -> Share:
     """Of the examples that began with a shown prediction, those whose truth is what was shown, in every control."""
-    kept = [_is_accepted(each) for each in examples if each.shown is not None]
+    kept = [is_accepted(each) for each in examples if each.shown is not None]
     return share(sum(kept), len(kept))
 
 
-def _is_accepted(example: Example) -> bool:
+def is_accepted(example: Example) -> bool:
+    """Without a shown prediction, only where no label applies."""
     shown = example.shown.values if example.shown else {}
     return all(set(shown.get(control, ())) == set(values) for control, values in example.truth.items())
 

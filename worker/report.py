@@ -17,6 +17,7 @@ from backend.versions import Activation
 from worker import acceptable, metrics, report_summary
 from worker.acceptable import Pool, Scored
 from worker.examples import Example, Split
+from worker.frame import ProjectScores
 from worker.polls import Poll
 from worker.report_document import (
     AcceptanceJson,
@@ -30,16 +31,19 @@ from worker.report_document import (
 )
 from worker.report_figures import share
 from worker.report_people import Crowd, people
+from worker.report_project import Counted, whole_project
 from worker.report_spend import total
 from worker.report_versions import Comparison
 from worker.report_versions import Judged as Judged
+from worker.report_whole_document import PrefillJson, WholeJson
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
     """`project` is its key, `title` how people call it. `runs` and `activations` may come in any order; `left_out`,
     `contested`, `polls` and `undecided` are ground truth's. `audited` are ids of the examples in the audit slice,
-    `open` the active version's scores of the tasks without a label."""
+    `open` the active version's scores of the tasks without a label. Without `scores` nothing is said of the whole
+    project."""
 
     project: str
     title: str
@@ -57,6 +61,7 @@ class Material:
     audited: frozenset[str] = frozenset()
     open: Sequence[Scored] = field(default=(), repr=False)
     alarms: Sequence[Raised] = ()
+    scores: ProjectScores | None = None
 
 
 def build(material: Material) -> Report:
@@ -66,6 +71,7 @@ def build(material: Material) -> Report:
     others = sorted(material.others, key=lambda each: each.version.name, reverse=True)
     comparison = Comparison(material.schema, material.examples, runs, activations)
     versions = [comparison.of(judged, material.active) for judged in (material.active, *others)]
+    whole, prefill = _whole(material, comparison, versions)
     found: Report = {
         "project": material.project,
         "title": material.title,
@@ -74,6 +80,8 @@ def build(material: Material) -> Report:
         "active": material.active.version.name,
         "words": [],
         "versions": versions,
+        "whole": whole,
+        "prefill": prefill,
         "curve": _curve(material, runs[::-1], versions[0]),
         "acceptance": _acceptance(material.examples),
         "acceptable": acceptable.document(pool(material, comparison)),
@@ -88,6 +96,17 @@ def build(material: Material) -> Report:
     }
     found["words"] = report_summary.words(found)
     return found
+
+
+def _whole(
+    material: Material, comparison: Comparison, versions: Sequence[VersionJson]
+) -> tuple[WholeJson | None, PrefillJson | None]:
+    """Each version on the labels that its other figures are worth reading on."""
+    if material.scores is None:
+        return None, None
+    flattered = frozenset(each["version"] for each in versions if each["basis"] == "all")
+    judged = (material.active, *material.others)
+    return whole_project(material.scores, Counted(comparison, judged, flattered, material.audited))
 
 
 def _crowd(material: Material, comparison: Comparison) -> Crowd:

@@ -11,6 +11,7 @@ from worker.examples import Split
 from worker.report_people_document import PeopleJson
 from worker.report_shares import AverageJson as AverageJson
 from worker.report_shares import ShareJson as ShareJson
+from worker.report_whole_document import PrefillJson, WholeJson
 
 
 class LabelJson(TypedDict):
@@ -255,7 +256,8 @@ class AlarmJson(TypedDict):
 class Report(TypedDict):
     """`words` say the whole in a few sentences. Versions and activations stand latest first, the active version before
     all; the curve runs from few labels to many. `left_out` counts annotations that are no ground truth by reason;
-    `contested` are tasks whose annotators split evenly. `drift` holds the last alarms, latest first."""
+    `contested` are tasks whose annotators split evenly. `drift` holds the last alarms, latest first.
+    `whole` and `prefill` are null where tasks' scores are not known."""
 
     project: str
     title: str
@@ -264,6 +266,8 @@ class Report(TypedDict):
     active: str
     words: list[str]
     versions: list[VersionJson]
+    whole: WholeJson | None
+    prefill: PrefillJson | None
     curve: list[PointJson]
     acceptance: AcceptanceJson
     acceptable: AcceptableJson

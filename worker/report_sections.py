@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from worker import wording
-from worker.report_document import ControlJson, FiguresJson, Report, ShareJson, VersionJson
-from worker.report_layout import MOST_IDS, named_ids
+from worker.report_document import ControlJson, FiguresJson, Report, VersionJson
+from worker.report_layout import MOST_IDS, counted_share, named_ids
 from worker.report_layout import Section as Section
 from worker.report_layout import Table as Table
 from worker.report_people_sections import people
+from worker.report_whole_sections import whole_project
 
 _MOST_CELLS = 30
 _MOST_ALARMS = 5
@@ -25,6 +26,7 @@ def sections(report: Report) -> list[Section]:
         _verdict(report),
         _drift(report),
         _versions(report["versions"]),
+        whole_project(report.get("whole"), report.get("prefill")),
         *(section for control in figures["controls"] for section in _control(control, basis)),
         _curve(report),
         _calibration(figures, basis, active["calibrated_on"]),
@@ -68,8 +70,8 @@ def _versions(versions: Sequence[VersionJson]) -> Section:
         (
             f"{each['version']} (active)" if each["active"] else each["version"],
             each["origin"],
-            _share(each["unseen"]["accuracy"]),
-            _share(each["all"]["accuracy"]),
+            counted_share(each["unseen"]["accuracy"]),
+            counted_share(each["all"]["accuracy"]),
             "; ".join(_macro_f1(control) for control in each[each["basis"]]["controls"]),
         )
         for each in versions
@@ -90,8 +92,8 @@ def _control(control: ControlJson, basis: str) -> Iterator[Section]:
         (
             each["label"],
             str(each["recall"]["n"]),
-            _share(each["precision"]),
-            _share(each["recall"]),
+            counted_share(each["precision"]),
+            counted_share(each["recall"]),
             "-" if each["f1"] is None else f"{each['f1']:.2f}",
         )
         for each in control["labels"]
@@ -126,7 +128,7 @@ def _curve(report: Report) -> Section:
             str(point["labels"]),
             _day(point["at"]),
             point["version"],
-            _share(point["accuracy"]),
+            counted_share(point["accuracy"]),
             (point["decision"] or "now").replace("_", " "),
             point["kind"],
         )
@@ -193,7 +195,7 @@ def _acceptable(report: Report) -> Section:
 
 
 def _acceptance(report: Report) -> Section:
-    rows = tuple((version, _share(kept)) for version, kept in report["acceptance"]["by_version"].items())
+    rows = tuple((version, counted_share(kept)) for version, kept in report["acceptance"]["by_version"].items())
     return Section("Acceptance: predictions that people kept", (), Table(("shown by", "kept"), rows))
 
 
@@ -214,14 +216,6 @@ def _spend(report: Report) -> Section:
 def _activations(report: Report) -> Section:
     rows = tuple((each["at"][:19].replace("T", " "), each["version"], each["by"]) for each in report["activations"])
     return Section("Who made which prompt active", (), Table(("when (UTC)", "version", "by"), rows[:MOST_IDS]))
-
-
-def _share(found: ShareJson) -> str:
-    """ "18/21 86 % (70 to 94 %)"."""
-    if found["value"] is None:
-        return "-"
-    interval = wording.between(found["low"], found["high"])
-    return f"{found['right']}/{found['n']} {wording.percent(found['value'])} ({interval})"
 
 
 def _day(at: str) -> str:

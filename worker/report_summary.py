@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from worker import wording
 from worker.report_document import FiguresJson, Report, VersionJson
+from worker.report_whole import is_telling
 
 
 def words(report: Report) -> list[str]:
@@ -15,6 +16,7 @@ def words(report: Report) -> list[str]:
 def _judged(report: Report, active: VersionJson) -> Iterator[str]:
     figures = active[active["basis"]]
     yield from _accuracy(report, active)
+    yield from _whole(report)
     yield from _compared(report)
     yield _swayed(figures)
     yield report["acceptance"]["words"]
@@ -51,6 +53,12 @@ def _accuracy(report: Report, active: VersionJson) -> Iterator[str]:
         yield f"{estimate}: the fairest figure so far."
     if active["unseen"]["labels"] < wording.FEW:
         yield "Read all figures with care and annotate on: each new label makes them surer."
+
+
+def _whole(report: Report) -> Iterator[str]:
+    whole = report.get("whole")  # a report of an earlier release has none
+    if whole and is_telling(whole):
+        yield from whole["words"]
 
 
 def _estimate(report: Report) -> str:

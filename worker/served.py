@@ -66,11 +66,11 @@ def open_scores(service: Service, project: str, version: str, schema: LabelingSc
     """Of all data predicted by `version` that no annotation is about, without asking Label Studio: tasks that were
     deleted there count on, tasks with the same data are one, and right after a swap there are few."""
     labelled = {schema.data_hash(task.data) for task in AnnotationStore(service.redis).tasks(project)}
-    found = dict(_kept(service, project, version))
+    found = dict(kept(service, project, version))
     return [parse(schema, text).scored for key, text in found.items() if key not in labelled]
 
 
-def _kept(service: Service, project: str, version: str) -> Iterator[tuple[str, bytes]]:
+def kept(service: Service, project: str, version: str) -> Iterator[tuple[str, bytes]]:
     cursor, begun = 0, False
     while cursor or not begun:
         cursor, page = service.store.scan_predictions(project, version, cursor)

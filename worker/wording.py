@@ -71,6 +71,11 @@ def average(found: Average, n: int) -> str:
     return f"{found.value:.2f} ({sureness(n, found.low, found.high)}: {found.low:.2f} to {found.high:.2f})"
 
 
+def estimate(value: float | None, low: float, high: float, n: int) -> str:
+    """A share that is no count, as sure as `n` labels make it."""
+    return "no labels yet" if value is None else f"{percent(value)} ({_interval(n, low, high)})"
+
+
 def _interval(n: int, low: float, high: float) -> str:
     return f"{sureness(n, low, high)}: {between(low, high)}"
 

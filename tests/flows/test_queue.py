@@ -9,14 +9,17 @@ from redis import Redis
 
 from backend.audit import is_audit
 from backend.blind import is_blind
+from backend.dispatch import LABEL
 from backend.labeling.schema import parse
 from backend.service import Service
 from backend.settings import Settings
+from tests.flows.conftest import Learner, work
 from tests.flows.label_studio_stub import LabelStudioStub, choices
 from tests.flows.payloads import CONFIG, LOVED, PROJECT, tasks
 from tests.histories import History
 from tests.scripted_llm import ScriptedLLM
 from worker.cli.queue import queue
+from worker.queue_order import Place
 from worker.queue_store import QueueStore
 from worker.queueing import FIELD, TAB
 
@@ -230,3 +233,19 @@ def test_a_project_that_labels_by_a_field_of_that_name_is_left_alone(
     result = whetstone()
     assert result.exit_code != 0
     assert FIELD in str(result.exception)
+
+
+def test_a_runs_report_weighs_labels_by_why_the_queue_took_their_tasks(learn: Learner) -> None:
+    """140 tasks have predictions; of 24 labels the record says that 12 were given for their score."""
+    learn.service.dispatch.label_project(PROJECT)
+    work(learn.redis, queues=[LABEL])
+    chosen = [Place(number, "least certain", 1.0, 0.8) for number in range(1, 13)]
+    lot = [Place(number, "audit", 0.1, 0.8) for number in range(13, 25)]
+    QueueStore(learn.redis).keep(PROJECT, [*chosen, *lot])
+    assert learn(24).state == "done"
+    document = learn.service.runs.report(PROJECT)
+    assert document
+    whole = document["whole"]
+    assert (whole["tasks"], whole["labels"], whole["chosen"], whole["speaks_for"]) == (140, 24, 12, 1.0)
+    assert 0 < whole["accuracy"]["effective"] < 24
+    assert document["prefill"]["words"].startswith("What a shown prediction does to people cannot be told yet")
