@@ -14,7 +14,7 @@ from tests.benchmarks.figures import Section, machine
 from tests.benchmarks.optimizer.asking import Model, NotRecordedError
 from tests.benchmarks.optimizer.cells import Cell
 from tests.benchmarks.optimizer.recording import Recording
-from tests.benchmarks.trust import accepting, calibrating, deciding, people, techniques
+from tests.benchmarks.trust import accepting, calibrating, deciding, people, techniques, weighed
 from tests.benchmarks.trust.pools import AMAZON, INTENTS, SUBJECTIVE, Pool, cell_of, pools
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -59,6 +59,7 @@ def _scores(console: Console, replay: bool) -> Iterator[Section]:
     every = [pool for both in answered for pool in both]
     yield calibrating.section(every)
     yield accepting.section(every)
+    yield weighed.section(every)
     yield deciding.section([(both[0], both[1]) for both in answered])
 
 
