@@ -192,7 +192,7 @@ class Evaluator:
 
 def _manner(prompt: Prompt) -> _Manner:
     """What of a prompt the number of its calls depends on; the rest is the labels' and the model's."""
-    return prompt.style, prompt.codes, prompt.rationale, prompt.samples
+    return prompt.style, prompt.codes, prompt.rationale, prompt.samples, prompt.escalate_below >= ALWAYS
 
 
 def _as_outcomes(made: Mapping[str, TaskAnswers]) -> dict[str, Outcome]:
