@@ -175,7 +175,7 @@ def _report() -> Document:
         "spend": whole, "splits": objects,
         "left_out": {"type": "object", "additionalProperties": {"type": "integer"}}, "contested": words,
         "people": whole,
-        "last_run": optional, "activations": objects,
+        "last_run": optional, "activations": objects, "drift": objects,
     }  # fmt: skip
     about = "What `whetstone report --json` prints: accuracy with its interval by version and by number of labels."
     return {"type": "object", "description": about, "properties": parts, "required": list(parts)}
