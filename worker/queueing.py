@@ -5,14 +5,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
 from backend.audit import is_audit
 from backend.connection import HIDDEN_COLUMNS
 from backend.label_studio import LabelStudioClient, Task
-from backend.labeling.errors import WhetstoneError
+from backend.labeling.embedding import Embedder
+from backend.labeling.errors import EngineError, WhetstoneError
 from backend.pushing import Target
 from backend.service import Service
 from worker import challenge
-from worker.queue_order import Embed, Open, Place, Shares, in_lot_order, order
+from worker.queue_order import Embed, Open, Place, Shares, in_lot_order, order, tf_idf
 from worker.queue_store import QueueStore
 
 # A field of a task's data, 1 to be labelled first. Only what the labeling configuration names ever reaches a prompt.
@@ -20,6 +25,7 @@ FIELD = "whetstone_queue"
 TAB = "Label next"
 UNCERTAINTY = "Uncertainty sampling"
 
+_log = structlog.get_logger(__name__)
 _PAGE = 500
 _MOST_CHARACTERS = 1000  # of a task's text, to tell nearly equal ones by
 _ASKED_A_PLACE = 5  # tasks that a challenger is asked about for each place among the disagreements
@@ -50,9 +56,7 @@ class _Found:
     values: challenge.Values
 
 
-def plan(
-    service: Service, client: LabelStudioClient, to: Target, count: int, *, calls: int, embed: Embed | None = None
-) -> Queue:
+def plan(service: Service, client: LabelStudioClient, to: Target, count: int, *, calls: int) -> Queue:
     """What to label next; nothing is written. A waiting challenger is asked with at most so many `calls`."""
     if FIELD in to.current.schema.keys:
         raise FieldInUseError(f"project {to.project_id} labels by its own data field {FIELD!r}")
@@ -63,8 +67,21 @@ def plan(
     disagreeing = challenge.disagreements(service, to, asked, calls=calls)
     tasks = [replace(each.task, disagrees=disagreeing.by_task.get(number)) for number, each in found.items()]
     scored = sum(task.score is not None for task in tasks)
-    places = order(tasks, count, shares=shares, project=key, embed=embed)
+    places = order(tasks, count, shares=shares, project=key, embed=_embed(service.embedder))
     return Queue(key, to.current.version.name, len(tasks), scored, tuple(places), (disagreeing.words,))
+
+
+def _embed(embedder: Embedder) -> Embed:
+    """TF-IDF where no embeddings are to be had."""
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float64]:
+        try:
+            return np.array([list(vector) for vector in embedder.embed(texts)])
+        except EngineError as error:
+            _log.warning("near repetitions are told by their letters: no embeddings", reason=str(error))
+            return tf_idf(texts)
+
+    return embed
 
 
 def _open(service: Service, client: LabelStudioClient, to: Target) -> Iterator[_Found]:

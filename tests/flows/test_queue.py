@@ -188,6 +188,16 @@ def test_a_budget_that_ends_leaves_a_queue_and_says_so(
     assert "16 of 16 open tasks it disagrees, as far as its budget went" in result.stdout
 
 
+@pytest.mark.usefixtures("predicted")
+def test_embeddings_that_cannot_be_had_leave_a_queue(whetstone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDINGS_MODEL", "none")
+    monkeypatch.setenv("EMBEDDINGS_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    result = whetstone("--count", "10", "--json")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout[result.stdout.index("{") :])["places"]) == 10
+
+
 def test_a_project_without_predictions_has_a_queue_drawn_by_lot(whetstone: Run, label_studio: LabelStudioStub) -> None:
     label_studio.add(*tasks([LOVED, "Bad."]))
     result = whetstone()
