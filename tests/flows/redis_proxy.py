@@ -24,7 +24,8 @@ def runs_script(script: str, containing: bytes = b"") -> Matches:
 
 
 def sets(key: str) -> Matches:
-    return lambda command: command[0].upper() == b"SET" and command[1] == key.encode()
+    """Alone or among others: of several it must stand first."""
+    return lambda command: command[0].upper() in {b"SET", b"MSET"} and command[1] == key.encode()
 
 
 class RedisProxy:
