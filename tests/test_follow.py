@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 from tests.annotating import at
+from worker.annotation_store import Learned
 from worker.examples import Example, Shown
 from worker.follow import count
 
@@ -8,5 +9,5 @@ WRONG = Example("1", {}, {"kind": ("a",)}, at(0), Shown("p1", {"kind": ("b",)}))
 
 
 def test_a_label_that_differs_from_what_was_shown_is_an_error_unless_people_split_themselves() -> None:
-    assert count([WRONG, WRONG], known=1).errors == 1
-    assert count([replace(WRONG, disputed=True)], known=0).errors == 0
+    assert count([WRONG, WRONG], Learned(1)).errors == 1
+    assert count([replace(WRONG, disputed=True)], Learned()).errors == 0
