@@ -20,3 +20,9 @@ def techniques(settings: Settings, able: Capabilities) -> tuple[Technique, ...]:
     if able.thinking == "always" or settings.uses_local_llm:
         return found
     return (*found, *(REASONING if settings.rationale_samples > 1 else REASONING[:1]))
+
+
+def shared_only(settings: Settings) -> bool:
+    """On a small machine most of a prompt's time is what the prefix cache saves: demonstrations of each task's own make
+    the local LLM several times as slow."""
+    return settings.uses_local_llm

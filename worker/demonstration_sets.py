@@ -17,13 +17,14 @@ _ONE_IN = 3  # of the late places
 @dataclass(frozen=True, slots=True)
 class Draw:
     """`pool` is what may be shown, `errors` those of it that the active prompt has wrong, `fixed` what people chose.
-    Without `embed` there are no sets by likeness."""
+    Without `embed` there are no sets by likeness; with `shared_only` none that differs from task to task."""
 
     schema: LabelingSchema
     pool: Sequence[Example]
     errors: Sequence[Example]
     fixed: tuple[Demonstration, ...] = ()
     embed: Embed | None = None
+    shared_only: bool = False
 
 
 def drawn(draw: Draw, count: int, early: int, seed: int) -> tuple[tuple[DemonstrationSet, ...], int]:
@@ -41,4 +42,5 @@ def drawn(draw: Draw, count: int, early: int, seed: int) -> tuple[tuple[Demonstr
         return tuple(found), 0
     variants = len(late) // _ONE_IN
     alike = likeness.sets(draw.schema, draw.pool, draw.embed, rng)
+    alike = [each for each in alike if not draw.shared_only or not (each.shown or each.packs)]
     return (*found[:early], *[*alike, *late][: len(late) - variants]), variants

@@ -63,7 +63,8 @@ class Problem:
     are tried in place of demonstrations drawn from the examples, and without `soft` candidates race by right and wrong.
 
     `techniques` are tried on the best prompt of a search; self-consistency with up to `samples` rationales. `fixed` are
-    demonstrations that people chose: a set to try before those that are drawn.
+    demonstrations that people chose: a set to try before those that are drawn. With `shared_only` all tasks see the
+    same demonstrations: others cost a server's prefix cache.
 
     `fresh` holdout examples were decided since a run last looked at the holdout; None where none has.
     """
@@ -85,6 +86,7 @@ class Problem:
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
     fixed: tuple[Demonstration, ...] = ()
+    shared_only: bool = False
     fresh: int | None = None
 
 
@@ -239,7 +241,7 @@ class _Run:
             return problem.sets[: plan.sets], 0
         pool = self._pool(self._open)
         errors = [example for example in pool if example.id in active and is_error(example, active[example.id])]
-        draw = Draw(problem.schema, pool, errors, problem.fixed, self._tools.embed)
+        draw = Draw(problem.schema, pool, errors, problem.fixed, self._tools.embed, problem.shared_only)
         return drawn(draw, plan.sets, plan.first_sets, problem.seed)
 
     def _seen(self, read: Sequence[Example], active: Mapping[str, Graded]) -> list[Seen]:

@@ -48,6 +48,7 @@ class Plan:
     teacher_sees_texts: bool = True
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
+    shared_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ class _Loop:
             waiting=self._waiting(),
             techniques=plan.techniques,
             samples=plan.samples,
+            shared_only=plan.shared_only,
             fresh=None if self._looked_at is None else len(self._held() - self._looked_at),
         )
 

@@ -16,6 +16,7 @@ from backend.labeling.errors import EmbeddingError
 from tests.labeling.vectors import Angles, far_apart
 from tests.optimizer.world import ACTIVE, DAY, MANY, PAIR, World, examples, level
 from worker import demonstrations, likeness, propose
+from worker.demonstration_sets import Draw, drawn
 from worker.demonstrations import DemonstrationSet
 from worker.evaluate import fair
 from worker.examples import Example
@@ -116,9 +117,9 @@ def test_diverse_ones_are_balanced_and_less_alike_than_a_random_set() -> None:
     pool = [told(i) for i in range(60)]
     diverse = likeness.sets(PAIR, pool, REAL.embed, random.Random(0))[2]
     assert labels(diverse, range(8)) == {"yes": 4, "no": 4}
-    drawn = demonstrations.random_sets(PAIR, pool, (), 20, random.Random(0))[::2]
-    assert [len(each.demonstrations) for each in drawn] == [8] * 10
-    assert _closest(diverse) < min(map(_closest, drawn))
+    by_chance = demonstrations.random_sets(PAIR, pool, (), 20, random.Random(0))[::2]
+    assert [len(each.demonstrations) for each in by_chance] == [8] * 10
+    assert _closest(diverse) < min(map(_closest, by_chance))
 
 
 def _closest(one: DemonstrationSet) -> float:
@@ -165,3 +166,11 @@ def test_no_example_is_asked_with_its_own_answer_under_a_prompt_that_selects(num
         assert seen.demonstrations
         assert example.data["text"] not in {each.values[0].text for each in seen.demonstrations}
         assert propose.without_own(PAIR, prompt, example) is prompt
+
+
+@pytest.mark.parametrize("shared_only", [False, True])
+def test_where_all_tasks_are_to_see_the_same_no_set_selects(shared_only: bool) -> None:
+    pool = tuple(told(i) for i in range(40))
+    found, _ = drawn(Draw(PAIR, pool, (), embed=REAL.embed, shared_only=shared_only), 12, 6, 0)
+    assert any(each.shown or each.packs for each in found) is not shared_only
+    assert any("diverse" in each.origin for each in found)
