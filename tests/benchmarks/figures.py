@@ -30,7 +30,10 @@ class Bar:
 
     @property
     def verdict(self) -> str:
-        return "met" if self.met else f"missed by {abs(self.value - self.limit) / self.limit:.0%}"
+        if self.met:
+            return "met"
+        by = abs(self.value - self.limit)
+        return f"missed by {by / abs(self.limit):.0%}" if self.limit else f"missed by {_number(by)}"
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "met": self.met}
