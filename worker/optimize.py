@@ -11,7 +11,7 @@ run looked.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
@@ -21,12 +21,13 @@ from threadpoolctl import threadpool_limits
 from backend.labeling.errors import BudgetError, TaskError
 from backend.labeling.prompt import Demonstration, Prompt, Style
 from backend.labeling.schema import LabelingSchema
-from backend.runs import Decision, Estimate
 from worker import evaluate, propose, reflect, search, techniques
 from worker.comparison import Compared, compared, costs
 from worker.demonstration_sets import Draw, drawn
 from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
+from worker.finding import Finding as Finding
+from worker.finding import told
 from worker.gate import Costs, Pair, Ruling, rule
 from worker.likeness import Embed
 from worker.outcomes import Graded, Outcome
@@ -48,7 +49,6 @@ _FIRST_LOOK = 16
 _MOST_SHOWN, _LEAST_READ = 12, 24
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
 _PLANNED = 0.95  # of the calls: folds may choose what none has asked
-_MOST_NAMED = 50
 _RESTS = f"the holdout has decided before, and of {_LEAST_FRESH} more labels that it must have {{}} are there"
 
 
@@ -104,24 +104,6 @@ class Tools:
     embed: Embed | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A decision of "published" means that it may be. `challenger` is calibrated; `objections` are the gate's.
-
-    `best_of_set` is the instruction that did best without demonstrations, uncalibrated. `fixes` and `breaks` are ids of
-    examples that decided.
-    """
-
-    decision: Decision
-    challenger: Prompt | None = None
-    origin: str = ""
-    estimate: Estimate | None = None
-    objections: tuple[str, ...] = ()
-    fixes: tuple[str, ...] = ()
-    breaks: tuple[str, ...] = ()
-    best_of_set: Prompt | None = None
-
-
 def optimize(problem: Problem, tools: Tools) -> Finding:
     """The same under the same `problem` and answers. Raises what `tools.label` raises, but for `BudgetError`."""
     reason = _cannot_tell(problem)
@@ -163,7 +145,7 @@ class _Run:
         self._tell("comparing what was learned before", len(problem.waiting) + 1, None)
         found = proven(problem.schema, problem.active, problem.waiting, problem.examples, self._label)
         if found:
-            return _told(found.waiting.prompt, found.waiting.origin, found.pairs, found.ruling, problem.active)
+            return told(found.waiting.prompt, found.waiting.origin, found.pairs, found.ruling, problem.active)
         return self._searched()
 
     def _searched(self) -> Finding:
@@ -180,7 +162,7 @@ class _Run:
         deciding = self._compared(winner, self._held) if self._looks else self._cross_fitted(material, searched)
         pairs = [each.pair for each in deciding]
         ruling = self._ruled(pairs, costs(deciding))
-        found = _told(winner.prompt, winner.candidate.origin, pairs, ruling, self._problem.active)
+        found = told(winner.prompt, winner.candidate.origin, pairs, ruling, self._problem.active)
         bare = next(entry.candidate for entry in first if not entry.candidate.prompt.demonstrations)
         return replace(found, best_of_set=bare.prompt)
 
@@ -310,25 +292,3 @@ class _Run:
 
     def _tell(self, stage: str, alive: int, best: float | None) -> None:
         self._tools.tell(stage, min(1.0, self._done), alive, best)
-
-
-def _told(challenger: Prompt, origin: str, pairs: Sequence[Pair], ruling: Ruling, active: Prompt) -> Finding:
-    return Finding(
-        decision=_decided(challenger, active, ruling),
-        challenger=challenger,
-        origin=origin,
-        estimate=ruling.estimate,
-        objections=ruling.objections,
-        fixes=_ids(pair for pair in pairs if pair.challenger_right and not pair.active_right),
-        breaks=_ids(pair for pair in pairs if pair.active_right and not pair.challenger_right),
-    )
-
-
-def _decided(challenger: Prompt, active: Prompt, ruling: Ruling) -> Decision:
-    if challenger == active or ruling.estimate.gain <= 0:
-        return "no_headroom"
-    return "published" if ruling.passes else "kept"
-
-
-def _ids(pairs: Iterable[Pair]) -> tuple[str, ...]:
-    return tuple(pair.id for pair in pairs)[:_MOST_NAMED]
