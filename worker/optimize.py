@@ -60,7 +60,8 @@ class Problem:
 
     `styles` are those that the engine can score, the preferred one first. `calls` is about what the run may use: it
     sizes the search, and `Tools.label` enforces it. `sure` overrides the gate's probability. To compare with: `sets`
-    are tried in place of demonstrations drawn from the examples, and without `soft` candidates race by right and wrong.
+    are tried in place of demonstrations drawn from the examples, without `soft` candidates race by right and wrong, and
+    without `templates` only `seeds`, the active prompt and what is taught are.
 
     `techniques` are tried on the best prompt of a search; self-consistency with up to `samples` rationales. `fixed` are
     demonstrations that people chose: a set to try before those that are drawn. With `shared_only` all tasks see the
@@ -82,6 +83,7 @@ class Problem:
     teacher_sees_texts: bool = True
     sets: tuple[DemonstrationSet, ...] | None = None
     soft: bool = True
+    templates: bool = True
     waiting: tuple[Waiting, ...] = ()
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
@@ -203,7 +205,7 @@ class _Run:
     def _material(self, plan: search.Plan, active: Mapping[str, Graded], read: Sequence[Example]) -> search.Material:
         problem = self._problem
         sets, variants = self._sets(plan, active)
-        own = propose.instructions(problem.schema, problem.active, problem.styles)
+        own = propose.instructions(problem.schema, problem.active, problem.styles)[: None if problem.templates else 1]
         seeds = [Candidate(propose.uncalibrated(prompt), "an earlier prompt or guideline") for prompt in problem.seeds]
         return search.Material(
             active=Candidate(propose.uncalibrated(problem.active), "the active prompt, recalibrated"),

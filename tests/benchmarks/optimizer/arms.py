@@ -83,8 +83,8 @@ def _served(task: Task, finding: Finding, run: Run) -> Result:
 
 
 def _found(task: Task, **changes: Any) -> tuple[Finding, Run]:
-    """The pool, in seeded order, stands where earlier challengers and the teacher's rewrites would, unless there is a
-    teacher: a small budget tries the beginning of it."""
+    """The pool alone, in seeded order, stands where earlier challengers and a teacher's rewrites would, unless there is
+    one: a small budget tries the beginning of it."""
     cell, run, teacher = task.model.cell, Run(task.model, task.budget), task.model.teacher
     pool = random.Random(task.seed).sample(cell.pool, len(cell.pool))
     problem = Problem(
@@ -97,6 +97,7 @@ def _found(task: Task, **changes: Any) -> tuple[Finding, Run]:
         seed=task.seed,
         calls=task.budget,
         sets=cell.sets,
+        templates=teacher is not None,
     )
     return optimize(replace(problem, **changes), Tools(run.label, teacher)), run
 

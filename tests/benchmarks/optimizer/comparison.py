@@ -7,7 +7,7 @@ from statistics import median
 from tests.benchmarks.figures import Bar, Row, Section
 from tests.benchmarks.optimizer import arms, peers
 from tests.benchmarks.optimizer.arms import Arm, Result, Task
-from tests.benchmarks.optimizer.asking import Model
+from tests.benchmarks.optimizer.asking import Model, NotRecordedError
 from tests.benchmarks.optimizer.scoring import Measured, measured, paired_interval, spread, upper_bound
 from worker import classic
 
@@ -60,7 +60,9 @@ def compare(model: Model, *, seeds: int, replays: int, with_peers: bool, say: Ca
         say(f"{cell.name}: {name}")
         found.runs[name] = _ours(model, arm, seeds)
     say(f"{cell.name}: {replays} replays")
-    found.replays = [_replay(model, _REPLAY_SEEDS + i) for i in range(replays)]
+    found.replays = [each for i in range(replays) if (each := _recorded(_replay, model, _REPLAY_SEEDS + i))]
+    if len(found.replays) < replays:
+        found.notes.append(f"{replays - len(found.replays)} of {replays} replays are left out: not all is recorded")
     for name in peers.SCRIPT if with_peers else ():
         say(f"{cell.name}: {name}")
         try:
@@ -69,6 +71,16 @@ def compare(model: Model, *, seeds: int, replays: int, with_peers: bool, say: Ca
             found.notes.append(f"{name} is left out: {error}")
     model.recording.flush()
     return found
+
+
+def _recorded(
+    replay: Callable[[Model, int], tuple[Result, Measured]], model: Model, seed: int
+) -> tuple[Result, Measured] | None:
+    """None where the model may not be asked for what the recording lacks."""
+    try:
+        return replay(model, seed)
+    except NotRecordedError:
+        return None
 
 
 def _task(model: Model, seed: int, budget: int) -> Task:

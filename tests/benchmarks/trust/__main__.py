@@ -19,43 +19,47 @@ from tests.benchmarks.trust.pools import AMAZON, INTENTS, SUBJECTIVE, Pool, cell
 
 RECORDINGS = Path(__file__).parent / "recordings"
 WIDTH = 200  # of tables in a file
+DEFAULT_MODEL = "smollm2-135m"
 CELLS = (
-    cell_of(AMAZON, "smollm2-135m"),
+    cell_of(AMAZON, DEFAULT_MODEL),
     cell_of(AMAZON, "gemma3-270m"),
-    cell_of(SUBJECTIVE, "smollm2-135m"),
-    cell_of(INTENTS, "smollm2-135m"),
+    cell_of(SUBJECTIVE, DEFAULT_MODEL),
+    cell_of(INTENTS, DEFAULT_MODEL),
 )
+NAMES = tuple(dict.fromkeys(cell.pool_name for cell in CELLS))
 PARTS = ("scores", "people", "techniques")
 _DRAWS = 11  # of annotators
 
 
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+@click.option("--cell", "chosen", multiple=True, type=click.Choice(NAMES), help="These data sets alone.")
 @click.option("--replay", is_flag=True, help="Never ask the model: what is not recorded is an error.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there too.")
-def main(parts: tuple[str, ...], *, replay: bool, json_path: Path | None) -> None:
+def main(parts: tuple[str, ...], *, chosen: tuple[str, ...], replay: bool, json_path: Path | None) -> None:
     """Measure PARTS (all of them without any) on the data sets that are there. What the models say is recorded, and
     replayed the next time. A missed bar is no error."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was asked is kept, and the server stopped
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(machine())
     found: list[Section] = []
-    makers: dict[str, Callable[[Console, bool], Iterator[Section]]] = {
-        "scores": _scores,
-        "people": lambda *_: people.run(_DRAWS),
-        "techniques": _techniques,
+    cells = [cell for cell in CELLS if cell.pool_name in (chosen or NAMES)]
+    makers: dict[str, Callable[[], Iterator[Section]]] = {
+        "scores": lambda: _scores(cells, console, replay),
+        "people": lambda: people.run(_DRAWS),
+        "techniques": lambda: _techniques(cells, replay),
     }
     for part in parts or PARTS:
-        for section in makers[part](console, replay):
+        for section in makers[part]():
             section.show(console)
             found.append(section)
     if json_path:
         json_path.write_text(json.dumps({"machine": machine(), "sections": [s.to_json() for s in found]}, indent=1))
 
 
-def _scores(console: Console, replay: bool) -> Iterator[Section]:
+def _scores(cells: Sequence[Cell], console: Console, replay: bool) -> Iterator[Section]:
     """What needs nothing but the answers to whole data sets."""
-    answered = [each for cell in CELLS if (each := _pools(cell, console, replay))]
+    answered = [each for cell in cells if (each := _pools(cell, console, replay))]
     every = [pool for both in answered for pool in both]
     yield calibrating.section(every)
     yield accepting.section(every)
@@ -63,14 +67,12 @@ def _scores(console: Console, replay: bool) -> Iterator[Section]:
     yield deciding.section([(both[0], both[1]) for both in answered])
 
 
-def _techniques(console: Console, replay: bool) -> Iterator[Section]:
-    """Gemma stands in for a stronger model where both answered the same rows."""
-    small, large, *others = CELLS
-    with closing(_model(large, replay)) as strong, closing(_model(small, replay)) as student:
-        yield techniques.section(student, strong)
-    for cell in others:
-        with closing(_model(cell, replay)) as student:
-            yield techniques.section(student)
+def _techniques(cells: Sequence[Cell], replay: bool) -> Iterator[Section]:
+    """With the default model; the other one stands in for a stronger model where it answered the same rows."""
+    for cell in (cell for cell in cells if cell.model == DEFAULT_MODEL):
+        larger = [each for each in cells if each.pool_name == cell.pool_name and each.model != DEFAULT_MODEL]
+        with closing(_model(cell, replay)) as student, closing(_model((larger or [cell])[0], replay)) as strong:
+            yield techniques.section(student, strong if larger else None)
 
 
 def _model(cell: Cell, replay: bool) -> Model:
