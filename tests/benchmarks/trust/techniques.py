@@ -22,6 +22,8 @@ from worker.reliability import ece
 from worker.techniques import FORMATS
 
 LABELS, SAMPLES, BUDGET = 100, 5, 1200
+# Of labels and test rows, for what reasons: the local models write some tens of tokens a second.
+REASONED = (30, 60)
 _SEED = 0
 
 
@@ -90,8 +92,10 @@ def _alone(bench: Bench) -> dict[str, Prompt]:
 
 
 def _row(bench: Bench, name: str, prompt: Prompt) -> Row:
-    schema, tests = bench.model.cell.schema, bench.model.cell.tests
-    fitted = replace(prompt, calibration=fitting.fit(schema, bench.rows, bench.label(prompt, bench.rows)))
+    schema = bench.model.cell.schema
+    most = REASONED if prompt.rationale else (None, None)
+    rows, tests = bench.rows[-most[0] :] if most[0] else bench.rows, bench.model.cell.tests[: most[1]]
+    fitted = replace(prompt, calibration=fitting.fit(schema, rows, bench.label(prompt, rows)))
     outcomes = bench.label(prompt, tests)
     raw = [grade(schema, prompt, e, o) for e, o in zip(tests, outcomes, strict=True)]
     grades = [grade(schema, fitted, e, o) for e, o in zip(tests, outcomes, strict=True)]
@@ -99,6 +103,7 @@ def _row(bench: Bench, name: str, prompt: Prompt) -> Row:
     answered = [o.answers for o in outcomes if o.answers]
     return {
         "technique": name,
+        "test rows": len(tests),
         "accuracy, uncalibrated": fmean(each.right for each in raw),
         "accuracy": fmean(each.right for each in grades),
         "90 % interval": f"{right.low:.2f} to {right.high:.2f}",
