@@ -156,18 +156,26 @@ def _import_halves(
 
 def settle_title(service: Service, client: LabelStudioClient, to: Target) -> None:
     """The backend's title becomes the version, without which Label Studio's score column is empty. Asked of Label
-    Studio only when it is not what was set last, and never for a version that is no longer the active one."""
-    version = to.current.version.name
-    active = service.store.active(to.record.key)
-    if to.record.title == version or active is None or active.name != version:
+    Studio only when it is not what was set last, and never for a version that is no longer the active one.
+
+    One process at a time: of two that set the titles of two versions, the one whose version went last wins.
+    """
+    with service.store.held(to.record.key, "title"):
+        _settle_title(service, client, to)
+
+
+def _settle_title(service: Service, client: LabelStudioClient, to: Target) -> None:
+    version, key = to.current.version.name, to.record.key
+    active, record = service.store.active(key), service.store.project(key)
+    if active is None or active.name != version or (record and record.title == version):
         return
     backend = _own_backend(service.settings, client.backends(to.project_id))
     if backend is None:
-        _log.warning("the project is not connected: run `whetstone connect`", project=to.record.key)
+        _log.warning("the project is not connected: run `whetstone connect`", project=key)
         return
     if backend.title != version:
         client.set_title(backend, version)
-    service.store.update_project(to.record.key, title=version, backend_id=backend.id)
+    service.store.update_project(key, title=version, backend_id=backend.id)
 
 
 def _own_backend(settings: Settings, rows: Sequence[BackendRow]) -> BackendRow | None:

@@ -4,13 +4,16 @@ Redis runs without eviction, so whatever grows is bounded here. A project's key 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import LockNotOwnedError
 
 from backend import scripts
+from backend.labeling.errors import StoreError
 from backend.redis_client import as_text, project_key, translated
 from backend.versions import VersionStore
 
@@ -92,6 +95,21 @@ class Store(VersionStore):
             raise TypeError(f"a project's record has no {sorted(unknown)} to change")
         values = [part for pair in _encoded(changes).items() for part in pair]
         return bool(self._update(keys=[project_key(key, "record")], args=values))
+
+    @contextmanager
+    def held(self, key: str, what: str, *, most_s: float = 60.0) -> Iterator[None]:
+        """One process at a time, over all machines; raises `StoreError` when others hold it for so long. One that died
+        holds it no longer than that."""
+        lock = self._client.lock(project_key(key, f"{what}:lock"), timeout=most_s, blocking_timeout=most_s)
+        with translated():
+            taken = lock.acquire()
+        if not taken:
+            raise StoreError(f"another process has been busy with the {what} of project {key} for {most_s:.0f} s")
+        try:
+            yield
+        finally:
+            with translated(), suppress(LockNotOwnedError):
+                lock.release()
 
     @translated()
     def forget_project(self, key: str) -> None:

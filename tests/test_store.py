@@ -163,3 +163,23 @@ def test_a_bulk_labeling_begun_again_counts_its_failures_anew(store: Store) -> N
 def test_a_redis_that_is_down_is_a_store_error(call: Callable[[Store], object]) -> None:
     with pytest.raises(StoreError, match="cannot be reached"):
         call(Store(connect("redis://127.0.0.1:1/0"), max_predictions=1))
+
+
+def test_what_is_held_is_held_by_one_process_at_a_time(redis_client: Redis) -> None:
+    one, other = Store(redis_client, max_predictions=1), Store(redis_client, max_predictions=1)
+    with one.held("1.2", "title"):
+        with (
+            pytest.raises(StoreError, match="busy with the title of project"),
+            other.held("1.2", "title", most_s=0.2),
+        ):
+            pass
+        with other.held("1.2", "report"):
+            pass
+    with other.held("1.2", "title"):
+        pass
+
+
+def test_one_that_died_holds_it_no_longer_than_that(redis_client: Redis) -> None:
+    store = Store(redis_client, max_predictions=1)
+    with store.held("1.2", "title", most_s=0.1), store.held("1.2", "title", most_s=5):
+        pass
