@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from backend.audit import is_audit
 from backend.connection import HIDDEN_COLUMNS
-from backend.label_studio import LabelStudioClient, Task
+from backend.label_studio import LabelStudioClient
 from backend.pushing import Target, settle_title
 from backend.service import Service
-from worker import acceptable, ground_truth, served
+from worker import acceptable, annotated, served
 from worker.acceptable import Pool
-from worker.annotation_store import AnnotationStore
 from worker.certify import Certificate
-from worker.pull import pull
 from worker.report_versions import Comparison
 from worker.served import Served
 
@@ -54,40 +51,23 @@ def look(service: Service, client: LabelStudioClient, to: Target) -> Found:
     """Labels and open tasks as Label Studio has them now, predictions as they were served: no LLM is asked. Raises
     `LabelStudioError` and `StoreError`."""
     project, version, schema = to.record.key, to.current.version, to.current.schema
-    store = AnnotationStore(service.redis)
-    pull(client, store, to.project_id, project, schema, whole=False)
-    examples = ground_truth.examples(store.tasks(project), schema).examples
+    annotated.refresh(service, client, to, whole=False)
+    examples = annotated.truth(service, to).examples
     runs, activations = service.runs.runs(project, _MOST_RUNS), service.store.activations(project)
     comparison = Comparison(schema, examples, runs, activations)
     audited = served.audited(service, project, examples)
     drawn = [each for each in examples if each.id in audited and comparison.is_unseen(version, each)]
     known = served.of(service, project, version.name, schema, [each.data for each in drawn])
-    tasks, unscored = _open(service, client, to)
+    untouched = [(task.id, each) for task, each in served.untouched(service, client, to)]
+    tasks = [OpenTask(number, each) for number, each in untouched if each]
     pool = Pool(
         version=version.name,
         calibrated_on=version.prompt.calibration.fitted_on,
         checked=served.checked(drawn, known, schema),
         open=[task.served.scored for task in tasks],
-        unscored=unscored,
+        unscored=len(untouched) - len(tasks),
     )
     return Found(pool, tasks)
-
-
-def _open(service: Service, client: LabelStudioClient, to: Target) -> tuple[list[OpenTask], int]:
-    """And how many have no prediction of the active version. With no more than a page of tasks' data in memory."""
-    tasks, found, unscored = client.untouched(to.project_id, page_size=_PAGE), [], 0
-    for page in _pages(tasks):
-        known = served.of(
-            service, to.record.key, to.current.version.name, to.current.schema, [task.data for task in page]
-        )
-        found += [OpenTask(task.id, each) for task, each in zip(page, known, strict=True) if each]
-        unscored += sum(each is None for each in known)
-    return found, unscored
-
-
-def _pages(tasks: Iterator[Task]) -> Iterator[list[Task]]:
-    while page := list(islice(tasks, _PAGE)):
-        yield page
 
 
 def rows(tasks: Sequence[OpenTask], version: str) -> Iterator[dict[str, Any]]:

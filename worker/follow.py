@@ -9,11 +9,10 @@ from backend.label_studio import LabelStudioClient
 from backend.pushing import Target
 from backend.service import Service
 from backend.settings import Settings
-from worker import ground_truth, retreat
+from worker import annotated, retreat
 from worker.annotation_store import AnnotationStore, Learned
 from worker.examples import Example
 from worker.optimize import LEAST_LABELS
-from worker.pull import pull
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +36,13 @@ class News:
 def follow(service: Service, client: LabelStudioClient, to: Target, *, whole: bool) -> News:
     """Reads what is new in Label Studio and asks for a run when it is enough, or for a test of the version that a run
     published. Raises `LabelStudioError`."""
-    store = AnnotationStore(service.redis)
-    schema = to.current.schema
-    rationale = service.rationale_area(schema)
-    pull(client, store, to.project_id, to.record.key, schema, whole=whole, rationale=rationale)
-    examples = _examples(service, store, to)
+    annotated.refresh(service, client, to, whole=whole)
+    store, examples = AnnotationStore(service.redis), annotated.truth(service, to).examples
     found = _news(service, store, to, examples)
     trigger = found.trigger(service.settings) or _watch(service, store, to, examples)
     if trigger:
         service.dispatch.touch(to.record.key, "optimize", trigger=trigger)
     return found
-
-
-def _examples(service: Service, store: AnnotationStore, to: Target) -> tuple[Example, ...]:
-    tasks = store.tasks(to.record.key)
-    return ground_truth.examples(tasks, to.current.schema, method=service.settings.consensus).examples
 
 
 def _watch(service: Service, store: AnnotationStore, to: Target, examples: Sequence[Example]) -> str:
@@ -100,7 +91,7 @@ def is_due(service: Service, to: Target, asked: Request) -> bool:
     if asked.trigger in {"", "forced"}:
         return True
     store = AnnotationStore(service.redis)
-    found = _news(service, store, to, _examples(service, store, to))
+    found = _news(service, store, to, annotated.truth(service, to).examples)
     if asked.trigger in {"drift", "guideline"}:
         return found.examples > 0
     return bool(found.trigger(service.settings))

@@ -15,15 +15,15 @@ from backend.run_lock import Lock
 from backend.runs import Decision, RunRecord, Spend
 from backend.service import Service
 from backend.settings import Settings
-from worker import ground_truth, publication, reporting, retreat
+from worker import annotated, publication, reporting, retreat
 from worker.annotation_store import AnnotationStore, Learned
 from worker.evaluator import Evaluator
 from worker.examples import Example
+from worker.ground_truth import GroundTruth
 from worker.journal import Journal, begun, failed
 from worker.ledger import Ledger, RunLedger
 from worker.optimize import Finding, Tools, optimize
 from worker.problem import posed
-from worker.pull import pull
 from worker.teacher import Teacher, is_capable
 
 _log = structlog.get_logger(__name__)
@@ -165,9 +165,7 @@ class _Learning:
     def retreat(self) -> bool:
         """On the labels that were read last. False where the active version stays, or was tested on them before."""
         to = self._target()
-        store = AnnotationStore(self._service.redis)
-        tasks = store.tasks(self._project)
-        truth = ground_truth.examples(tasks, to.current.schema, method=self._settings.consensus)
+        store, truth = AnnotationStore(self._service.redis), annotated.truth(self._service, to)
         found = retreat.watched(self._service, to, truth.examples)
         if found is None or not found.is_due(store.watched(self._project)):
             return False
@@ -192,12 +190,9 @@ class _Learning:
         """The project as Label Studio has it now."""
         return pushing.target(self._service, self._client, int(self._project.partition(".")[0]), key=self._project)
 
-    def _truth(self, to: Target) -> ground_truth.GroundTruth:
-        store = AnnotationStore(self._service.redis)
-        rationale = self._service.rationale_area(to.current.schema)
-        pull(self._client, store, to.project_id, self._project, to.current.schema, whole=True, rationale=rationale)
-        tasks = store.tasks(self._project)
-        truth = ground_truth.examples(tasks, to.current.schema, method=self._settings.consensus)
+    def _truth(self, to: Target) -> GroundTruth:
+        annotated.refresh(self._service, self._client, to, whole=True)
+        truth = annotated.truth(self._service, to)
         until = max((example.annotated_at for example in truth.examples), default=None)
         self._learned = Learned(len(truth.examples), until)
         return truth
@@ -243,7 +238,7 @@ class _Learning:
             self._service.store.add_version(self._project, version)
         self._decide(decision, finding, to, version)
 
-    def _close(self, to: Target, truth: ground_truth.GroundTruth, evaluator: Evaluator) -> None:
+    def _close(self, to: Target, truth: GroundTruth, evaluator: Evaluator) -> None:
         """What was decided stays, whatever becomes of the report."""
         self.note_labels()
         self._service.dispatch.label_project(self._project)

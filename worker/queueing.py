@@ -1,9 +1,7 @@
 """A queue into Label Studio: which tasks are open, in which order people should label them, and numbers on them."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 import structlog
@@ -16,9 +14,10 @@ from backend.labeling.embedding import Embedder
 from backend.labeling.errors import EngineError, WhetstoneError
 from backend.pushing import Target
 from backend.service import Service
-from worker import challenge
+from worker import challenge, served
 from worker.queue_order import Embed, Open, Place, Shares, in_lot_order, order, tf_idf
 from worker.queue_store import QueueStore
+from worker.served import Served
 
 # A field of a task's data, 1 to be labelled first. Only what the labeling configuration names ever reaches a prompt.
 FIELD = "whetstone_queue"
@@ -26,7 +25,6 @@ TAB = "Label next"
 UNCERTAINTY = "Uncertainty sampling"
 
 _log = structlog.get_logger(__name__)
-_PAGE = 500
 _MOST_CHARACTERS = 1000  # of a task's text, to tell nearly equal ones by
 _ASKED_A_PLACE = 5  # tasks that a challenger is asked about for each place among the disagreements
 
@@ -60,7 +58,8 @@ def plan(service: Service, client: LabelStudioClient, to: Target, count: int, *,
     """What to label next; nothing is written. A waiting challenger is asked with at most so many `calls`."""
     if FIELD in to.current.schema.keys:
         raise FieldInUseError(f"project {to.project_id} labels by its own data field {FIELD!r}")
-    found = {each.task.id: each for each in _open(service, client, to)}
+    untouched = served.untouched(service, client, to)
+    found = {task.id: _found(service, to, task, prediction) for task, prediction in untouched}
     labels = max(to.task_number - len(found), 0)
     shares, key = Shares.after(labels), to.record.key
     asked = _asked_about(client, to, found, round(shares.disagreement * count) * _ASKED_A_PLACE)
@@ -84,26 +83,14 @@ def _embed(embedder: Embedder) -> Embed:
     return embed
 
 
-def _open(service: Service, client: LabelStudioClient, to: Target) -> Iterator[_Found]:
-    """With no more than a page of tasks' data in memory."""
-    tasks = client.untouched(to.project_id, page_size=_PAGE)
-    while page := list(islice(tasks, _PAGE)):
-        hashes = [to.current.schema.data_hash(task.data) for task in page]
-        kept = service.store.predictions(to.record.key, to.current.version.name, hashes)
-        for task, prediction in zip(page, kept, strict=True):
-            yield _found(service, to, task, prediction)
-
-
-def _found(service: Service, to: Target, task: Task, prediction: bytes | None) -> _Found:
+def _found(service: Service, to: Target, task: Task, prediction: Served | None) -> _Found:
     """Of a blind task no score counts, even where a task with the same data has one."""
     texts = (str(task.data.get(field.key, "")) for field in to.current.schema.fields)
     text = " ".join(texts)[:_MOST_CHARACTERS]
     audit = is_audit(to.record.key, task.id, service.settings.audit_share)
     if prediction is None or to.is_blind(task.id):
         return _Found(Open(task.id, text, None, audit), {})
-    stored = json.loads(prediction)
-    values = {control.name: control.from_result(stored["result"]) or () for control in to.current.schema.controls}
-    return _Found(Open(task.id, text, float(stored["score"]), audit), values)
+    return _Found(Open(task.id, text, prediction.scored.score, audit), prediction.values)
 
 
 def _asked_about(client: LabelStudioClient, to: Target, found: dict[int, _Found], count: int) -> list[challenge.Task]:

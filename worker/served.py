@@ -3,16 +3,20 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from backend.audit import is_audit
+from backend.label_studio import LabelStudioClient, Task
 from backend.labeling.schema import LabelingSchema
+from backend.pushing import Target
 from backend.service import Service
 from worker.acceptable import Checked, Scored
 from worker.annotation_store import AnnotationStore
 from worker.examples import Example
 
 _CHUNK = 500
+_PAGE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,16 @@ def of(
         texts = service.store.predictions(project, version, hashes[start : start + _CHUNK])
         found += [parse(schema, text) if text is not None else None for text in texts]
     return found
+
+
+def untouched(service: Service, client: LabelStudioClient, to: Target) -> Iterator[tuple[Task, Served | None]]:
+    """The tasks that nobody has annotated or skipped, each with its prediction of the active version. With no more than
+    a page of tasks' data in memory."""
+    tasks = client.untouched(to.project_id, page_size=_PAGE)
+    while page := list(islice(tasks, _PAGE)):
+        data = [task.data for task in page]
+        found = of(service, to.record.key, to.current.version.name, to.current.schema, data)
+        yield from zip(page, found, strict=True)
 
 
 def checked(examples: Sequence[Example], found: Sequence[Served | None], schema: LabelingSchema) -> list[Checked]:

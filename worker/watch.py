@@ -1,23 +1,19 @@
 """Once a day: is what a project's prompt predicts, and the model behind it, still what it was?"""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
 
 from backend.alarms import Alarm
 from backend.audit import is_audit
 from backend.engine import endpoint_key
 from backend.label_studio import LabelStudioClient
 from backend.labeling import selection
-from backend.labeling.schema import LabelingSchema
 from backend.pushing import Target
 from backend.service import Service
 from backend.windows import KEPT_DAYS, Windows
-from worker import alarms, canary, drift, ground_truth, metrics, promise
-from worker.annotation_store import AnnotationStore
+from worker import alarms, annotated, canary, drift, metrics, promise, served
 from worker.canary import Answers, Baseline, Frozen
 from worker.drift_store import DriftStore
 from worker.evaluations import prompt_key
@@ -62,7 +58,9 @@ def _broken(service: Service, to: Target) -> tuple[Alarm, ...]:
         return ()
     reference = store.reference(project, version)
     since, share = max(activated, reference.labels_since or activated), service.settings.audit_share
-    examples = [e for e in _examples(service, to) if e.annotated_at > since and is_audit(project, e.id, share)]
+    examples = [
+        e for e in annotated.truth(service, to).examples if e.annotated_at > since and is_audit(project, e.id, share)
+    ]
     found = promise.watch(_rights(service, to, examples), promised)
     alarm = drift.accuracy(found, promised, version)
     if alarm is None:
@@ -79,27 +77,11 @@ def _promised(service: Service, project: str, version: str) -> metrics.Share | N
     return None
 
 
-def _examples(service: Service, to: Target) -> tuple[Example, ...]:
-    """As last pulled, in the order in which they were decided."""
-    return ground_truth.examples(AnnotationStore(service.redis).tasks(to.record.key), to.current.schema).examples
-
-
 def _rights(service: Service, to: Target, examples: Sequence[Example]) -> list[bool]:
     """Of the examples of which a served prediction is kept."""
-    schema = to.current.schema
-    hashes = [schema.data_hash(example.data) for example in examples]
-    stored = service.store.predictions(to.record.key, to.current.version.name, hashes)
-    pairs = zip(examples, stored, strict=True)
-    return [_agrees(schema, json.loads(text)["result"], example) for example, text in pairs if text is not None]
-
-
-def _agrees(schema: LabelingSchema, result: Sequence[Mapping[str, Any]], example: Example) -> bool:
-    """All controls that have a truth. A prediction of no label has no item."""
-    return all(
-        set(control.from_result(result) or ()) == set(example.truth[control.name])
-        for control in schema.controls
-        if control.name in example.truth
-    )
+    data = [example.data for example in examples]
+    found = served.of(service, to.record.key, to.current.version.name, to.current.schema, data)
+    return [each.agrees(example.truth) for example, each in zip(examples, found, strict=True) if each]
 
 
 class _Canary:
@@ -160,7 +142,7 @@ class _Canary:
         known, schema = self._store.frozen(self._project), self._to.current.schema
         if known is not None and known.config_hash == schema.config_hash:
             return known
-        train = [each.data for each in _examples(self._service, self._to) if each.split == "train"]
+        train = [each.data for each in annotated.truth(self._service, self._to).examples if each.split == "train"]
         chosen = canary.choose(schema, self._project, train)
         if chosen is None:
             tasks = islice(self._client.tasks(self._to.project_id, page_size=_PAGE), _PAGE)
