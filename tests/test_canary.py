@@ -7,7 +7,7 @@ import pytest
 from backend.labeling import schema as schemas
 from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.calibration import Calibration
-from backend.labeling.cascade import ALWAYS, escalated
+from backend.labeling.cascade import ALWAYS, alone, escalated
 from backend.labeling.prompt import Prompt
 from worker import canary
 from worker.canary import Answers, Baseline, Comparison, Said, choose, compare, said
@@ -148,7 +148,7 @@ def test_the_label_is_the_calibrated_one_and_the_probabilities_are_not() -> None
 
 def test_each_model_of_a_cascade_is_asked_and_kept_by_itself() -> None:
     prompt = Prompt("Label.", escalate_below=0.8)
-    assert [each.escalate_below for each in canary.alone(prompt)] == [0.0, ALWAYS]
+    assert [each.escalate_below for each in alone(prompt)] == [0.0, ALWAYS]
     own = TaskAnswers({"mood": Distribution(("happy", "angry"), (0.6, 0.4))})
     strong = escalated(TaskAnswers({"mood": Distribution(("happy", "angry"), (0.1, 0.9))}))
     found = said(prompt, [{"x": Outcome(own), "y": Outcome(None)}, {"x": Outcome(strong), "y": Outcome(strong)}])
@@ -162,7 +162,7 @@ def test_each_model_of_a_cascade_is_asked_and_kept_by_itself() -> None:
 @pytest.mark.parametrize("threshold", [0.0, ALWAYS])
 def test_a_prompt_of_one_model_is_asked_as_it_is(threshold: float) -> None:
     prompt = Prompt("Label.", escalate_below=threshold)
-    assert canary.alone(prompt) == (prompt,)
+    assert alone(prompt) == (prompt,)
 
 
 def test_twenty_tasks_are_drawn_by_lot_and_the_same_again() -> None:

@@ -6,7 +6,7 @@ What the endpoint's answers differ by from one call to the next is learned by as
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import fmean
 from typing import Any
@@ -15,7 +15,6 @@ from scipy.stats import binomtest
 
 from backend.alarms import Alarm
 from backend.labeling import cascade
-from backend.labeling.cascade import ALWAYS
 from backend.labeling.errors import TaskError
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
@@ -95,13 +94,6 @@ def choose(schema: LabelingSchema, project: str, data: Iterable[Mapping[str, Any
         return None
     drawn = sorted(usable, key=lambda name: hashlib.sha256(f"canary|{project}|{name}".encode()).digest())[:TASKS]
     return Frozen(schema.config_hash, {name: usable[name] for name in drawn})
-
-
-def alone(prompt: Prompt) -> tuple[Prompt, ...]:
-    """A cascade asks each of its models by itself: near the threshold a hair decides which one answers."""
-    if not 0 < prompt.escalate_below < ALWAYS:
-        return (prompt,)
-    return replace(prompt, escalate_below=0.0), replace(prompt, escalate_below=ALWAYS)
 
 
 def said(prompt: Prompt, outcomes: Sequence[Mapping[str, Outcome]]) -> Answers:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from backend.labeling.cascade import ALWAYS, confidence, escalated
+from backend.labeling.cascade import alone, confidence, escalated
 from backend.labeling.prompt import Prompt
 from worker.examples import Example
 from worker.outcomes import Label, Outcome
@@ -21,11 +21,12 @@ def composed(label: Label) -> Label:
     """Of a prompt with a cascade each model is asked as if alone, so that all thresholds share what was paid for."""
 
     def labelled(prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
-        if not 0 < prompt.escalate_below <= 1:
-            return label(prompt, examples)
-        found = label(replace(prompt, escalate_below=0.0), examples)
+        student, *strong = alone(prompt)
+        found = label(student, examples)
+        if not strong:
+            return found
         doubtful = [i for i, outcome in enumerate(found) if not _is_kept(outcome, prompt.escalate_below)]
-        second = label(replace(prompt, escalate_below=ALWAYS), [examples[i] for i in doubtful]) if doubtful else []
+        second = label(strong[0], [examples[i] for i in doubtful]) if doubtful else []
         for i, outcome in zip(doubtful, second, strict=True):
             if outcome.answers is not None:
                 outcome = replace(outcome, answers=escalated(outcome.answers, found[i].answers))  # noqa: PLW2901

@@ -10,7 +10,7 @@ from backend.batch import Inquiry
 from backend.engine import endpoint_key
 from backend.labeling import selection
 from backend.labeling.answers import TaskAnswers
-from backend.labeling.cascade import ALWAYS
+from backend.labeling.cascade import is_strong
 from backend.labeling.engines.base import Usage
 from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, StoreError
 from backend.labeling.prompt import Prompt
@@ -94,7 +94,7 @@ class Evaluator:
     def _name(self, prompt: Prompt) -> str:
         """Read anew each time: once a model is found to be another one, nothing that was kept before decides."""
         service = self._service
-        engine = service.strong if prompt.escalate_below >= ALWAYS else None
+        engine = service.strong if is_strong(prompt) else None
         engine = engine or service.engine
         epoch = service.store.model_epoch(endpoint_key(service.settings, model=service.settings.llm_model))
         fingerprint = engine.capabilities.fingerprint + (f" epoch {epoch}" if epoch else "")
@@ -134,7 +134,7 @@ class Evaluator:
     def _paid(self, name: str, prompt: Prompt, tasks: Tasks) -> dict[str, TaskAnswers | Failure]:
         """In ever smaller parts where the budget does not pay for all at once: what is reserved is seldom used up."""
         calls = self._calls(prompt, tasks)
-        payee: Purpose = "strong" if prompt.escalate_below >= ALWAYS else "student"
+        payee: Purpose = "strong" if is_strong(prompt) else "student"
         try:
             reservation = self._ledger.reserve(payee, calls, math.ceil(_tokens(prompt, tasks) * calls / len(tasks)))
         except BudgetError:
@@ -192,7 +192,7 @@ class Evaluator:
 
 def _manner(prompt: Prompt) -> _Manner:
     """What of a prompt the number of its calls depends on; the rest is the labels' and the model's."""
-    return prompt.style, prompt.codes, prompt.rationale, prompt.samples, prompt.escalate_below >= ALWAYS
+    return prompt.style, prompt.codes, prompt.rationale, prompt.samples, is_strong(prompt)
 
 
 def _as_outcomes(made: Mapping[str, TaskAnswers]) -> dict[str, Outcome]:

@@ -77,6 +77,5 @@ def _words(technique: Technique, samples: int) -> str:
         "undescribed": "with or without label definitions",
         "inline": "demonstrations as text or as turns",
         "rationale": "with a rationale before the label",
-        "cascade": "",
         "self-consistency": f"the mean of up to {samples} rationales",
     }[technique]

@@ -10,6 +10,7 @@ from backend.audit import is_audit
 from backend.engine import endpoint_key
 from backend.label_studio import LabelStudioClient
 from backend.labeling import selection
+from backend.labeling.cascade import alone
 from backend.pushing import Target
 from backend.service import Service
 from backend.windows import KEPT_DAYS, Windows
@@ -161,7 +162,7 @@ class _Canary:
         tasks = [Example(name, data, {}, self._now) for name, data in frozen.tasks.items()]
 
         def ask() -> Answers:
-            outcomes = [evaluator.label(each, tasks) for each in canary.alone(prompt)]
+            outcomes = [evaluator.label(each, tasks) for each in alone(prompt)]
             return canary.said(prompt, [{t.id: o for t, o in zip(tasks, each, strict=True)} for each in outcomes])
 
         return ask

@@ -7,9 +7,22 @@ keeps all, above 1 (`ALWAYS`) asks the stronger LLM alone.
 from dataclasses import replace
 
 from backend.labeling.answers import TaskAnswers
+from backend.labeling.prompt import Prompt
 
 ALWAYS = 2.0
 _ESCALATED = "by the stronger LLM"
+
+
+def is_strong(prompt: Prompt) -> bool:
+    """Whether the stronger LLM labels alone."""
+    return prompt.escalate_below >= ALWAYS
+
+
+def alone(prompt: Prompt) -> tuple[Prompt, ...]:
+    """Of a cascade each model's own prompt, the student's first; of any other the very same prompt."""
+    if not 0 < prompt.escalate_below < ALWAYS:
+        return (prompt,)
+    return replace(prompt, escalate_below=0.0), replace(prompt, escalate_below=ALWAYS)
 
 
 def confidence(answers: TaskAnswers) -> float:

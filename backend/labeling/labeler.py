@@ -52,7 +52,7 @@ class Labeler:
             return self._asked(self.engine, prompt, schema, data)
         strong = self._stronger()
         own = None
-        if prompt.escalate_below < cascade.ALWAYS:
+        if not cascade.is_strong(prompt):
             own = self._tried(prompt, schema, data)
             if own and cascade.confidence(own) >= prompt.escalate_below:
                 return own

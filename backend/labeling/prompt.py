@@ -4,7 +4,7 @@ server's prefix cache holds them for all tasks."""
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -97,16 +97,9 @@ class PromptVersion:
 
 _VERSION = TypeAdapter(PromptVersion)
 _PROMPT = TypeAdapter(Prompt)
-_LATER = {
-    "shown": 0,
-    "packs": (),
-    "rationale": False,
-    "samples": 1,
-    "described": True,
-    "backwards": False,
-    "turns": True,
-    "escalate_below": 0.0,
-}
+# What prompts had from the first version on.
+_FIRST = {"instruction", "definitions", "rules", "demonstrations", "style", "codes", "fenced", "calibration"}
+_LATER = {each.name: each.default for each in fields(Prompt) if each.name not in _FIRST}
 
 
 def content_hash(prompt: Prompt, config_hash: str, model: str) -> str:

@@ -24,7 +24,7 @@ from backend.service import Service
 from backend.settings import Settings
 from tests.flows import learning
 from tests.flows.label_studio_stub import KEY, LabelStudioStub
-from tests.flows.payloads import PROJECT, Json, event, setup_body, tasks
+from tests.flows.payloads import CONFIG, PROJECT, Json, event, setup_body, tasks
 from tests.redis_server import RedisServer
 from tests.scripted_llm import Script, ScriptedLLM
 
@@ -121,6 +121,15 @@ def label_studio() -> Iterator[LabelStudioStub]:
 def pushes(label_studio: LabelStudioStub) -> dict[str, str]:
     """The settings with which predictions can be pushed."""
     return {"label_studio_url": label_studio.url, "label_studio_api_key": KEY}
+
+
+@pytest.fixture
+def service(configured: Callable[..., Settings], pushes: dict[str, str]) -> Service:
+    """Without the web. It knows the project, whose labels are read from the stub."""
+    service = Service(configured(**pushes, llm_model="scripted-1"))
+    service.see_project(PROJECT, config=CONFIG, url="http://localhost:8080")
+    service.current(PROJECT, CONFIG)
+    return service
 
 
 @pytest.fixture

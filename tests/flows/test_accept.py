@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from backend import pushing
 from backend.audit import is_audit
 from backend.label_studio import LabelStudioClient
 from backend.service import Service
-from backend.settings import Settings
 from tests.flows.label_studio_stub import KEY, LabelStudioStub, choices
 from tests.flows.payloads import CONFIG, PROJECT
 from tests.scripted_llm import ScriptedLLM
-from worker import ground_truth, served
+from worker import annotated, ground_truth, served
 from worker.annotation_store import AnnotationStore
 from worker.cli.accept import accept
 from worker.ground_truth import UNSEEN
@@ -32,7 +32,6 @@ class Desk:
 
     def __init__(self, service: Service, stub: LabelStudioStub, *, tasks: int = 400) -> None:
         self.service, self.stub = service, stub
-        service.see_project(PROJECT, config=CONFIG, url="http://localhost:8080")
         self.current = service.current(PROJECT, CONFIG)
         self.version = self.current.version.name
         stub.add(*({"id": n, "data": {"text": f"text {n}"}} for n in range(1, tasks + 1)))
@@ -67,8 +66,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(configured: Callable[..., Settings], pushes: dict[str, str], label_studio: LabelStudioStub) -> Desk:
-    return Desk(Service(configured(**pushes, llm_model="scripted-1")), label_studio)
+def desk(service: Service, label_studio: LabelStudioStub) -> Desk:
+    return Desk(service, label_studio)
 
 
 @pytest.fixture
@@ -224,3 +223,18 @@ def test_a_report_goes_by_what_was_served_and_asks_label_studio_nothing(desk: De
     assert sorted(each.score for each in found) == sorted(desk.score(n) for n in range(11, 401))
     assert {each.kind for each in found} == {"logprob"}
     assert not desk.stub.calls
+
+
+def test_labels_are_read_as_learning_reads_them(desk: Desk, run: Run) -> None:
+    """Another reading would make the next one begin anew, and forget the reasons that people wrote."""
+    area = '<TextArea name="rationale" toName="text"/>'
+    desk.stub.config = CONFIG.replace("</View>", f"{area}</View>")
+    desk.check(desk.drawn[:30])
+    project = pushing.target(desk.service, LabelStudioClient(desk.stub.url, KEY), 1, key=PROJECT)
+    annotated.refresh(desk.service, LabelStudioClient(desk.stub.url, KEY), project, whole=False)
+    before = AnnotationStore(desk.service.redis).cursor(PROJECT)
+    run("--target", ".95")
+    after = AnnotationStore(desk.service.redis).cursor(PROJECT)
+    assert before
+    assert after
+    assert after.scope == before.scope

@@ -11,7 +11,6 @@ import pytest
 from redis import Redis
 
 from backend.service import Service
-from backend.settings import Settings
 from tests.commanding import Run, runner
 from tests.flows.conftest import until
 from tests.flows.label_studio_stub import LabelStudioStub
@@ -31,15 +30,6 @@ def environment(
         **{k.upper(): v for k, v in pushes.items()},
     }
     return {**made, "BLIND_SHARE": "0", "LOG_LEVEL": "WARNING", "LLM_MODEL": "scripted-1"}
-
-
-@pytest.fixture
-def service(configured: Callable[..., Settings], pushes: dict[str, str]) -> Service:
-    """Knows the project, whose labels are read from the stub."""
-    service = Service(configured(**pushes, llm_model="scripted-1"))
-    service.see_project(PROJECT, config=CONFIG, url="http://localhost:8080")
-    service.current(PROJECT, CONFIG)
-    return service
 
 
 @pytest.fixture

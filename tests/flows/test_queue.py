@@ -12,7 +12,6 @@ from backend.blind import is_blind
 from backend.dispatch import LABEL
 from backend.labeling.schema import parse
 from backend.service import Service
-from backend.settings import Settings
 from tests.flows.conftest import Learner, work
 from tests.flows.label_studio_stub import LabelStudioStub, choices
 from tests.flows.payloads import CONFIG, LOVED, PROJECT, tasks
@@ -25,14 +24,6 @@ from worker.queueing import FIELD, TAB
 
 Run = Callable[..., Result]
 TASKS = 60
-
-
-@pytest.fixture
-def service(configured: Callable[..., Settings], pushes: dict[str, str]) -> Service:
-    service = Service(configured(**pushes, llm_model="scripted-1"))
-    service.see_project(PROJECT, config=CONFIG, url="http://localhost:8080")
-    service.current(PROJECT, CONFIG)
-    return service
 
 
 @pytest.fixture
