@@ -1,3 +1,4 @@
+import gc
 import json
 import traceback
 from collections.abc import Iterator
@@ -258,3 +259,13 @@ def all_errors(kind: type[openai.OpenAIError] = openai.OpenAIError) -> Iterator[
 def test_every_error_of_the_client_is_translated(kind: type[openai.OpenAIError]) -> None:
     with wire_to("http://127.0.0.1:9/v1") as wire:
         assert isinstance(wire.translated(made(kind)), EngineError)
+
+
+def test_a_wire_that_nobody_holds_keeps_no_connections_open(llm: ScriptedLLM) -> None:
+    wire = Wire(llm.base_url, "", timeout_s=30)
+    client = wire._client
+    wire.get("/models")
+    assert not client.is_closed()
+    del wire
+    gc.collect()
+    assert client.is_closed()

@@ -1,6 +1,7 @@
 """HTTP to an OpenAI-compatible endpoint: a body out, a JSON object back, every failure translated once."""
 
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -56,6 +57,7 @@ class Wire:
             timeout=timeout_s,
             http_client=openai.DefaultHttpxClient(limits=limits, timeout=timeout_s, auth=auth),
         )
+        weakref.finalize(self, self._client.close)  # a wire that nobody holds keeps no connections open
 
     def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float | None = None) -> Reply:
         """Raises `EngineError` only; messages never hold the key."""
