@@ -158,25 +158,22 @@ class LabelStudioClient:
     def set_result(self, prediction_id: int, task_id: int, result: Sequence[Mapping[str, Json]]) -> bool:
         """In place of what the prediction holds; its id and its time of creation stay. False when it is gone."""
         # Where Label Studio validates strictly, it finds the labeling configuration by the task.
-        body = {"task": task_id, "result": list(result)}
-        path = f"api/predictions/{prediction_id}/"
+        return self._write_prediction("PATCH", prediction_id, {"task": task_id, "result": list(result)})
+
+    def delete_prediction(self, prediction_id: int) -> None:
+        """One that is gone already is no error. Unlike deleting all of a version, it leaves the project's
+        `model_version` as it is."""
+        self._write_prediction("DELETE", prediction_id, None)
+
+    def _write_prediction(self, method: str, prediction_id: int, body: Json) -> bool:
+        """False when it is gone."""
         try:
-            self._transport.write("PATCH", path, body, what=f"prediction {prediction_id}")
+            self._transport.write(method, f"api/predictions/{prediction_id}/", body, what=f"prediction {prediction_id}")
         except LabelStudioRefusedError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
             return False
         return True
-
-    def delete_prediction(self, prediction_id: int) -> None:
-        """One that is gone already is no error. Unlike deleting all of a version, it leaves the project's
-        `model_version` as it is."""
-        path = f"api/predictions/{prediction_id}/"
-        try:
-            self._transport.write("DELETE", path, None, what=f"prediction {prediction_id}")
-        except LabelStudioRefusedError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
 
     def backends(self, project_id: int) -> list[BackendRow]:
         """In Label Studio's order, the first being the one it asks. It calls each one's health and setup for this."""
