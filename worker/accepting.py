@@ -80,7 +80,7 @@ def rows(tasks: Sequence[OpenTask], version: str) -> Iterator[dict[str, Any]]:
 def put_tab(service: Service, client: LabelStudioClient, to: Target, certificate: Certificate) -> str:
     """Its title. Its scores are those of the version that Label Studio shows, which is made the active one first."""
     assert certificate.threshold is not None  # noqa: S101 - the caller has looked
-    title = f"May be accepted: {100 * certificate.target:g} % right"
+    title = f"Accept: {100 * certificate.target:g} %"  # longer titles are cut in Label Studio
     settle_title(service, client, to)
     client.put_tab_of_surest(
         to.project_id,

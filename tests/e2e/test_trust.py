@@ -81,7 +81,7 @@ def test_the_queue_stands_first_in_its_tab_in_its_order(desk: Desk) -> None:
 def test_what_may_be_accepted_is_a_tab_of_open_tasks_with_a_sure_score(desk: Desk) -> None:
     found = desk.run("accept", "--target", "0.9", "--tab")["certificate"]
     assert found["errors"] == 0
-    rows = desk.shown(desk.tab("May be accepted: 90 % right"))
+    rows = desk.shown(desk.tab("Accept: 90 %"))
     assert len(rows) == found["tasks"] > 0
     assert all(row["predictions_score"] >= found["threshold"] and not row["total_annotations"] for row in rows)
 
@@ -91,7 +91,7 @@ def test_a_person_sees_both_tabs_and_the_pages(desk: Desk, tmp_path: Path) -> No
     SCREENSHOTS.mkdir(exist_ok=True)
     with chromium(tmp_path) as browser:
         sign_in(browser, server.url, server.login, server.password)
-        for title, name in (("Label next", "queue"), ("May be accepted: 90 % right", "accept")):
+        for title, name in (("Label next", "queue"), ("Accept: 90 %", "accept")):
             browser.get(f"{server.url}/projects/{desk.project.id}/data?tab={desk.tab(title)}")
             wait_for_text(browser, "No 4")
             wait_for_text(browser, title)

@@ -130,7 +130,7 @@ def test_only_labels_drawn_by_lot_count(desk: Desk, run: Run) -> None:
 
 def test_the_tab_shows_what_the_certificate_lets_through_and_is_made_once(desk: Desk, run: Run) -> None:
     desk.check(desk.drawn[:120])
-    assert 'the tab "May be accepted: 95 % right" shows them' in run("--target", ".95", "--tab").stdout
+    assert 'the tab "Accept: 95 %" shows them' in run("--target", ".95", "--tab").stdout
     run("--target", "0.95", "--tab")
     (tab,) = desk.stub.tabs
     filters = {
