@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
+# Which labels a version's figures are over, by the report's `basis`.
+BASIS = {"unseen": "labels it had not seen", "all": "all labels, which flatter it"}
+
 
 @dataclass(frozen=True, slots=True)
 class Table:

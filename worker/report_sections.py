@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from backend.report_layout import BASIS
 from worker import wording
 from worker.report_document import ControlJson, FiguresJson, Report, VersionJson
 from worker.report_layout import MOST_IDS, counted_share, named_ids
@@ -42,8 +43,7 @@ def sections(report: Report) -> list[Section]:
 
 
 def _basis(version: VersionJson) -> str:
-    where = "labels it had not seen" if version["basis"] == "unseen" else "all labels, which flatter it"
-    return f"{version['version']} on {where}"
+    return f"{version['version']} on {BASIS[version['basis']]}"
 
 
 def _verdict(report: Report) -> Section:

@@ -12,7 +12,7 @@ from backend.dispatch import OPTIMIZE
 from backend.labeling.errors import SchemaError
 from backend.pages import charts
 from backend.pages.charts import Mark
-from backend.report_layout import Section
+from backend.report_layout import BASIS, Section
 from backend.runs import RunRecord
 from backend.service import Service
 from backend.store import ProjectRecord
@@ -161,11 +161,10 @@ def _report(service: Service, record: ProjectRecord) -> ReportPart | None:
         return None
     active = document["versions"][0]
     figures = active[active["basis"]]
-    where = "labels it had not seen" if active["basis"] == "unseen" else "all labels, which flatter it"
     return ReportPart(
         made_at=document["made_at"],
         labels=document["labels"],
-        of=f"{active['version']}, {where}",
+        of=f"{active['version']}, {BASIS[active['basis']]}",
         right=figures["accuracy"],
         kept=document["acceptance"]["shown"],
         curve=charts.learning_curve([_served(point) for point in document["curve"]]),
