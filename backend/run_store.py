@@ -12,6 +12,7 @@ from backend.report_layout import Section
 from backend.runs import RunRecord
 
 MOST_RUNS = 200
+_FORMAT = 1  # of a report: one more wherever fields that are read go away, are renamed or are added
 
 
 class RunStore:
@@ -46,23 +47,29 @@ class RunStore:
         return next(iter(self.runs(project, 1)), None)
 
     @translated()
-    def save_report(self, project: str, document: dict[str, Any], layout: Sequence[Section] = ()) -> None:
+    def save_report(self, project: str, document: dict[str, Any], layout: Sequence[Section]) -> None:
         """The document and how it is laid out for people, in place of those before. Raises `ValueError` for what is no
         JSON, such as NaN."""
         text = json.dumps(document, allow_nan=False)
-        self._client.mset({_report(project): text, _layout(project): report_layout.to_json(layout)})
+        form: dict[str, str | int] = {"format": _FORMAT, "document": text, "layout": report_layout.to_json(layout)}
+        self._client.hset(_report(project), mapping=form)
 
     @translated()
     def report(self, project: str) -> dict[str, Any] | None:
-        text = self._client.get(_report(project))
+        """None too where an earlier build made it: its fields were others, and the next run makes it anew."""
+        text = self._of_this_format(project, "document")
         document: dict[str, Any] | None = None if text is None else json.loads(text)
         return document
 
     @translated()
     def report_layout(self, project: str) -> tuple[Section, ...]:
         """Of the same report; empty where there is none."""
-        text = self._client.get(_layout(project))
+        text = self._of_this_format(project, "layout")
         return () if text is None else report_layout.from_json(text)
+
+    def _of_this_format(self, project: str, field: str) -> str | None:
+        found: list[Any] = self._client.hmget(_report(project), ["format", field])
+        return found[1] if found[0] is not None and int(found[0]) == _FORMAT else None
 
 
 def _runs(project: str) -> str:
@@ -74,8 +81,4 @@ def _order(project: str) -> str:
 
 
 def _report(project: str) -> str:
-    return project_key(project, "report")
-
-
-def _layout(project: str) -> str:
-    return project_key(project, "report:layout")
+    return project_key(project, "report:kept")

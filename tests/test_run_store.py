@@ -78,8 +78,8 @@ def test_a_project_without_runs_has_none(store: RunStore) -> None:
 
 
 def test_the_last_report_is_kept(store: RunStore) -> None:
-    store.save_report(PROJECT, {"accuracy": 0.5})
-    store.save_report(PROJECT, {"accuracy": None, "by_version": [{"name": "«p»"}]})
+    store.save_report(PROJECT, {"accuracy": 0.5}, ())
+    store.save_report(PROJECT, {"accuracy": None, "by_version": [{"name": "«p»"}]}, ())
     assert store.report(PROJECT) == {"accuracy": None, "by_version": [{"name": "«p»"}]}
     assert store.report(OTHER) is None
 
@@ -88,20 +88,29 @@ def test_a_report_is_kept_with_its_layout_and_both_are_replaced(store: RunStore)
     laid_out = (Section("In short", ("Well.",)), Section("Labels", (), Table(("label", "n"), (("<a>", "3"),))))
     store.save_report(PROJECT, {"accuracy": 0.5}, laid_out)
     assert store.report_layout(PROJECT) == laid_out
-    store.save_report(PROJECT, {"accuracy": 0.6})
+    store.save_report(PROJECT, {"accuracy": 0.6}, ())
     assert store.report_layout(PROJECT) == store.report_layout(OTHER) == ()
 
 
+def test_a_report_of_an_earlier_build_is_none_until_the_next_run(redis_client: Redis, store: RunStore) -> None:
+    store.save_report(PROJECT, {"accuracy": 0.5}, (Section("In short"),))
+    redis_client.hset(f"whetstone:project:{PROJECT}:report:kept", "format", 0)
+    assert store.report(PROJECT) is None
+    assert store.report_layout(PROJECT) == ()
+    store.save_report(PROJECT, {"accuracy": 0.6}, ())
+    assert store.report(PROJECT) == {"accuracy": 0.6}
+
+
 def test_a_report_that_is_no_json_is_refused_and_the_last_one_stays(store: RunStore) -> None:
-    store.save_report(PROJECT, {"accuracy": 0.5})
+    store.save_report(PROJECT, {"accuracy": 0.5}, ())
     with pytest.raises(ValueError, match="not JSON compliant"):
-        store.save_report(PROJECT, {"accuracy": float("nan")})
+        store.save_report(PROJECT, {"accuracy": float("nan")}, ())
     assert store.report(PROJECT) == {"accuracy": 0.5}
 
 
 def test_a_forgotten_project_leaves_no_run_and_no_report(redis_client: Redis, store: RunStore) -> None:
     store.save(run(1))
-    store.save_report(PROJECT, {})
+    store.save_report(PROJECT, {}, ())
     Store(redis_client, max_predictions=0).forget_project(PROJECT)
     assert redis_client.dbsize() == 0
 

@@ -8,7 +8,7 @@ import structlog
 
 from backend.alarms import Alarm, AlarmStore, Raised
 from backend.service import Service
-from worker import report
+from worker import report, report_sections
 from worker.report_document import Report
 
 _log = structlog.get_logger(__name__)
@@ -25,5 +25,5 @@ def sound(service: Service, project: str, version: str, found: Sequence[Alarm], 
     document = service.runs.report(project)
     if document is not None:
         told = report.with_alarms(cast(Report, document), store.alarms(project))
-        service.runs.save_report(project, dict(told))
+        service.runs.save_report(project, dict(told), report_sections.sections(told))
     service.dispatch.touch(project, "optimize", trigger="drift")

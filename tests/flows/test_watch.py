@@ -156,6 +156,7 @@ def test_the_alarm_stands_in_the_report_before_the_run_and_after(learn: Learner,
     assert report
     assert [each["kind"] for each in report["drift"]] == ["model"]
     assert any("1 drift alarm since" in sentence for sentence in report["words"])
+    assert any(each.title == "Drift" for each in learn.service.runs.report_layout(PROJECT))  # what its page shows
     work(learn.redis, queues=[OPTIMIZE])
     again = learn.service.runs.report(PROJECT)
     assert again
