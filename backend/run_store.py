@@ -51,8 +51,8 @@ class RunStore:
         """The document and how it is laid out for people, in place of those before. Raises `ValueError` for what is no
         JSON, such as NaN."""
         text = json.dumps(document, allow_nan=False)
-        form: dict[str, str | int] = {"format": _FORMAT, "document": text, "layout": report_layout.to_json(layout)}
-        self._client.hset(_report(project), mapping=form)
+        kept: dict[Any, Any] = {"format": _FORMAT, "document": text, "layout": report_layout.to_json(layout)}
+        self._client.hset(_report(project), mapping=kept)
 
     @translated()
     def report(self, project: str) -> dict[str, Any] | None:

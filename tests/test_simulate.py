@@ -119,6 +119,21 @@ def test_a_run_over_its_budget_is_a_step_that_says_so(plan: Plan, scripted_llm: 
     assert step.spend.student_calls <= 25
 
 
+def test_candidates_are_tried_in_place_of_the_templates(plan: Plan, scripted_llm: ScriptedLLM) -> None:
+    asked = set[str]()
+
+    def remembered(prompt: str) -> dict[str, float]:
+        if "number" in prompt:  # a row, not what the engine asks to learn what the endpoint can do
+            asked.add(prompt)
+        return leaning(prompt)
+
+    own = tuple(Prompt(text, style="text") for text in ("Weigh each word.", "Ask who is pleased."))
+    run(replace(plan, candidates=own, counts=(16,)), scripted_llm, remembered)
+    begun = [NAIVE.instruction, *(prompt.instruction for prompt in own)]
+    used = {next((text for text in begun if text in prompt), "another") for prompt in asked}
+    assert used == set(begun)
+
+
 def test_the_classic_learns_from_the_very_same_labels(plan: Plan, scripted_llm: ScriptedLLM) -> None:
     found, _ = run(plan, scripted_llm)
     few, many = (step.classic for step in found.steps)
@@ -180,3 +195,20 @@ def test_a_list_of_numbers_that_is_none_is_wrong_usage(scripted_llm: ScriptedLLM
     result = invoke(scripted_llm, tmp_path, rows(4), "--labels", labels)
     assert result.exit_code == 2
     assert "is no list of numbers of labels" in result.stderr
+
+
+@pytest.mark.parametrize("content", ["[]", '["good", 3]', '{"texts": ["a"]}', "Be kind.", '"Be kind."', "null"])
+def test_candidates_that_are_no_list_are_wrong_usage(scripted_llm: ScriptedLLM, tmp_path: Path, content: str) -> None:
+    (tmp_path / "own.json").write_text(content)
+    result = invoke(scripted_llm, tmp_path, rows(4), "--candidates", str(tmp_path / "own.json"))
+    assert result.exit_code == 2
+    assert "is no JSON list of instructions" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("content", ['["Weigh it."]', '{"instructions": [{"text": "Weigh it."}]}'])
+def test_candidates_come_as_texts_or_as_a_pool(scripted_llm: ScriptedLLM, tmp_path: Path, content: str) -> None:
+    (tmp_path / "own.json").write_text(content)
+    result = invoke(
+        *(scripted_llm, tmp_path, rows(20, test=10), "--labels", "16"), "--candidates", str(tmp_path / "own.json")
+    )
+    assert result.exit_code == 0, result.output

@@ -49,6 +49,7 @@ class Plan:
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
     shared_only: bool = False
+    candidates: tuple[Prompt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ class _Loop:
             techniques=plan.techniques,
             samples=plan.samples,
             shared_only=plan.shared_only,
+            templates=not plan.candidates,
             fresh=None if self._looked_at is None else len(self._held() - self._looked_at),
         )
 
@@ -173,9 +175,12 @@ class _Loop:
         return frozenset(example.id for example in self._labelled if example.split == "holdout")
 
     def _seeds(self) -> tuple[Prompt, ...]:
-        """The instruction that it began with, and what was learned but is not active."""
-        begun = (self._plan.prompt,) if self._active.instruction != self._plan.prompt.instruction else ()
-        return (*begun, *(each.prompt for each in self._learned if each.prompt != self._active))[:_MOST_SEEDS]
+        """The instruction that it began with, what was learned but is not active, and the plan's candidates."""
+        plan = self._plan
+        drawn = random.Random(plan.seed + len(self._labelled)).sample(plan.candidates, len(plan.candidates))  # noqa: S311
+        begun = (plan.prompt,) if self._active.instruction != plan.prompt.instruction else ()
+        learned = (*begun, *(each.prompt for each in self._learned if each.prompt != self._active))[:_MOST_SEEDS]
+        return (*learned, *drawn)
 
     def _waiting(self) -> tuple[Waiting, ...]:
         ids = frozenset(example.id for example in self._labelled)

@@ -60,6 +60,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--config", required=True, type=_file, help="The labeling configuration (XML).")
 @click.option("--test", type=_file, help="Labelled rows to measure on. [default: those of DATA whose split is test]")
 @click.option("--instruction", default="", help="What to begin with. [default: what the configuration says]")
+@click.option("--candidates", type=_file, help="Instructions to try in place of the templates (JSON: a list of texts).")
 @click.option(
     "--labels", type=Counts(), default="20,50,100,200", show_default=True, help="At how many labels to learn."
 )
@@ -86,8 +87,9 @@ def simulate(
     """
     settings = environment.load()
     logs.configure(settings)
-    schema = schemas.parse(_text(config))
+    schema = schemas.parse(_text(config, "--config"))
     console = Console(stderr=as_json)
+    candidates = _instructions(options["candidates"]) if options["candidates"] else ()
     rows, tested, digest = _rows(data, test, schema, console)
     plan = simulation.Plan(
         schema,
@@ -101,6 +103,7 @@ def simulate(
         calls=options["budget"] or settings.run_max_calls or _UNCAPPED,
         rounds=settings.optimize_rounds,
         teacher_sees_texts=settings.teacher_sees == "examples",
+        candidates=tuple(Prompt(text, style=settings.prompt_style) for text in candidates),
     )
     embedder = make_embedder(settings)
     with _student(settings, schema, console, embedder) as student, _teacher(settings) as taught:
@@ -121,11 +124,27 @@ def simulate(
         console.print(*simulation_report.renderables(plan, found), sep="\n")
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, option: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} cannot be read as UTF-8: {error}", param_hint="--config") from error
+        raise click.BadParameter(f"{path} cannot be read as UTF-8: {error}", param_hint=option) from error
+
+
+def _instructions(path: Path) -> tuple[str, ...]:
+    """A JSON list of texts, or of objects with a "text", which may stand under "instructions"."""
+    wanted = f'{path} is no JSON list of instructions, such as ["Positive means that …", "…"]'
+    try:
+        found = json.loads(_text(path, "--candidates"))
+    except ValueError as error:
+        raise click.BadParameter(f"{wanted}: {error}", param_hint="--candidates") from error
+    listed = found.get("instructions") if isinstance(found, dict) else found
+    given = listed if isinstance(listed, list) else []
+    texts = [each.get("text") if isinstance(each, dict) else each for each in given]
+    read = tuple(text.strip() for text in texts if isinstance(text, str) and text.strip())
+    if not read or len(read) < len(texts):
+        raise click.BadParameter(wanted, param_hint="--candidates")
+    return read
 
 
 def _rows(
