@@ -28,7 +28,7 @@ STAGES: Mapping[str, Matches] = {
     "the decision is kept": runs_script(scripts.SAVE_RUN, b'"decision":"published"'),
     "the pointer moved": runs_script(scripts.ACTIVATE, b"run "),
     "the labels are noted": sets(project_key(PROJECT, "annotations:run")),
-    "the report is saved": sets(project_key(PROJECT, "report")),
+    "the report is saved": sets(project_key(PROJECT, "report:kept")),
     "the end is kept": runs_script(scripts.SAVE_RUN, b'"state":"done"'),
 }
 
