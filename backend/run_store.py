@@ -12,7 +12,7 @@ from backend.report_layout import Section
 from backend.runs import RunRecord
 
 MOST_RUNS = 200
-_FORMAT = 1  # of a report: one more wherever fields that are read go away, are renamed or are added
+_FORMAT = 2  # of a report: one more wherever fields that are read go away, are renamed or are added
 
 
 class RunStore:
@@ -51,25 +51,25 @@ class RunStore:
         """The document and how it is laid out for people, in place of those before. Raises `ValueError` for what is no
         JSON, such as NaN."""
         text = json.dumps(document, allow_nan=False)
-        kept: dict[Any, Any] = {"format": _FORMAT, "document": text, "layout": report_layout.to_json(layout)}
-        self._client.hset(_report(project), mapping=kept)
+        self._client.mset({report_key(project): text, _layout(project): report_layout.to_json(layout)})
 
     @translated()
     def report(self, project: str) -> dict[str, Any] | None:
         """None too where an earlier build made it: its fields were others, and the next run makes it anew."""
-        text = self._of_this_format(project, "document")
+        text = self._client.get(report_key(project))
         document: dict[str, Any] | None = None if text is None else json.loads(text)
         return document
 
     @translated()
     def report_layout(self, project: str) -> tuple[Section, ...]:
         """Of the same report; empty where there is none."""
-        text = self._of_this_format(project, "layout")
+        text = self._client.get(_layout(project))
         return () if text is None else report_layout.from_json(text)
 
-    def _of_this_format(self, project: str, field: str) -> str | None:
-        found: list[Any] = self._client.hmget(_report(project), ["format", field])
-        return found[1] if found[0] is not None and int(found[0]) == _FORMAT else None
+
+def report_key(project: str) -> str:
+    """Another for each format, so that no build reads what it does not know."""
+    return project_key(project, f"report:{_FORMAT}")
 
 
 def _runs(project: str) -> str:
@@ -80,5 +80,5 @@ def _order(project: str) -> str:
     return project_key(project, "runs:order")
 
 
-def _report(project: str) -> str:
-    return project_key(project, "report:kept")
+def _layout(project: str) -> str:
+    return f"{report_key(project)}:layout"

@@ -5,7 +5,7 @@ import pytest
 from redis import Redis
 
 from backend.labeling.errors import StoreError
-from backend.redis_client import connect
+from backend.redis_client import connect, project_key
 from backend.report_layout import Section, Table
 from backend.run_store import RunStore
 from backend.runs import Estimate, RunRecord, Spend
@@ -93,8 +93,7 @@ def test_a_report_is_kept_with_its_layout_and_both_are_replaced(store: RunStore)
 
 
 def test_a_report_of_an_earlier_build_is_none_until_the_next_run(redis_client: Redis, store: RunStore) -> None:
-    store.save_report(PROJECT, {"accuracy": 0.5}, (Section("In short"),))
-    redis_client.hset(f"whetstone:project:{PROJECT}:report:kept", "format", 0)
+    redis_client.mset({project_key(PROJECT, "report"): "{}", project_key(PROJECT, "report:layout"): "[]"})
     assert store.report(PROJECT) is None
     assert store.report_layout(PROJECT) == ()
     store.save_report(PROJECT, {"accuracy": 0.6}, ())

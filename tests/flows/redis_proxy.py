@@ -25,7 +25,7 @@ def runs_script(script: str, containing: bytes = b"") -> Matches:
 
 def sets(key: str) -> Matches:
     """Alone or among others: of several it must stand first."""
-    return lambda command: command[0].upper() in {b"SET", b"HSET"} and command[1] == key.encode()
+    return lambda command: command[0].upper() in {b"SET", b"MSET"} and command[1] == key.encode()
 
 
 class RedisProxy:

@@ -9,6 +9,7 @@ from redis import Redis
 from backend import run_control, scripts
 from backend.dispatch import LABEL, OPTIMIZE
 from backend.redis_client import project_key
+from backend.run_store import report_key
 from tests.flows.conftest import Learner, retry_now, until, work
 from tests.flows.learning import questions, turned
 from tests.flows.payloads import PROJECT, label, predict_body, task
@@ -28,7 +29,7 @@ STAGES: Mapping[str, Matches] = {
     "the decision is kept": runs_script(scripts.SAVE_RUN, b'"decision":"published"'),
     "the pointer moved": runs_script(scripts.ACTIVATE, b"run "),
     "the labels are noted": sets(project_key(PROJECT, "annotations:run")),
-    "the report is saved": sets(project_key(PROJECT, "report:kept")),
+    "the report is saved": sets(report_key(PROJECT)),
     "the end is kept": runs_script(scripts.SAVE_RUN, b'"state":"done"'),
 }
 
