@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backend import settings as environment
+from backend.cli.output import read_text
 from backend.diagnosis import Check, Report, Status, diagnose
 
 _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
@@ -43,7 +44,7 @@ def doctor(config: Path | None, project: int | None, as_json: bool) -> None:
     """
     if config and project:
         raise click.UsageError("--config and --project exclude each other: a project brings its own configuration")
-    text = _read(config) if config else ""
+    text = read_text(config, "--config") if config else ""
     settings = environment.load()
     with _spinner(shown=not as_json) as spinner:
         report = diagnose(
@@ -54,13 +55,6 @@ def doctor(config: Path | None, project: int | None, as_json: bool) -> None:
     else:
         _print(report, Console())
     raise SystemExit(0 if report.ok else 1)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} cannot be read as UTF-8: {error}", param_hint="--config") from error
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""What commands share in how they begin and how they print."""
+"""What commands share in how they begin, read and print."""
 
 import json
 import re
+from pathlib import Path
 
 import click
 from pydantic_core import to_jsonable_python
@@ -20,6 +21,14 @@ def open_service() -> Service:
     service = Service(settings.load())
     logs.configure(service.settings)
     return service
+
+
+def read_text(path: Path, option: str) -> str:
+    """Of the file that `option` names. Raises `click.BadParameter`."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} cannot be read as UTF-8: {error}", param_hint=option) from error
 
 
 def print_json(value: object) -> None:
