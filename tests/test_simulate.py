@@ -208,7 +208,6 @@ def test_candidates_that_are_no_list_are_wrong_usage(scripted_llm: ScriptedLLM, 
 @pytest.mark.parametrize("content", ['["Weigh it."]', '{"instructions": [{"text": "Weigh it."}]}'])
 def test_candidates_come_as_texts_or_as_a_pool(scripted_llm: ScriptedLLM, tmp_path: Path, content: str) -> None:
     (tmp_path / "own.json").write_text(content)
-    result = invoke(
-        *(scripted_llm, tmp_path, rows(20, test=10), "--labels", "16"), "--candidates", str(tmp_path / "own.json")
-    )
+    own = str(tmp_path / "own.json")
+    result = invoke(scripted_llm, tmp_path, rows(20, test=10), "--labels", "16", "--candidates", own)
     assert result.exit_code == 0, result.output

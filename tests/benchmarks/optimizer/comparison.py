@@ -123,6 +123,7 @@ def sections(found: Comparison) -> Iterator[Section]:
     yield Section(f"{title}, test accuracy by calls", _by_calls(found), notes=found.notes)
     yield Section(f"{title}, each arm at its largest budget", _at_most(found), _bars(found))
     yield Section(f"{title}, theirs less ours at equal calls", _paired(found))
+    yield Section(f"{title}, ours again with other labels", _replayed(found))
 
 
 def _by_calls(found: Comparison) -> list[Row]:
@@ -141,6 +142,17 @@ def _by_calls(found: Comparison) -> list[Row]:
     }
     plain = {"arm": "TF-IDF, logistic regression", **constant, f"{BUDGETS[-1]} calls": _ranged(found.classic)}
     return [*rows, {**oracle, "calls to 95 % of the best": ""}, {**plain, "calls to 95 % of the best": ""}]
+
+
+def _replayed(found: Comparison) -> list[Row]:
+    """A run that publishes nothing serves the naive prompt on: its gain is 0."""
+    gains: dict[str, list[float]] = {}
+    for result, test in found.replays:
+        gains.setdefault(result.note, []).append(100 * (test.accuracy - found.naive.accuracy))
+    return [
+        {"verdict": note, "replays": len(each), "gain in points": median(each), "from": min(each), "to": max(each)}
+        for note, each in sorted(gains.items())
+    ]
 
 
 def _ranged(values: Sequence[float]) -> str:
