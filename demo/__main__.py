@@ -2,7 +2,6 @@
 machine, with nothing else needed."""
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -10,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from types import FrameType
 from typing import TextIO
 
 from rich.console import Console
@@ -21,6 +19,7 @@ from backend.label_studio import LabelStudioClient
 from backend.labeling.errors import WhetstoneError
 from backend.settings import Settings, load
 from backend.stack import Stack
+from backend.stack.signals import interrupt_on_sigterm
 from demo import learning
 from demo.display import Labelled, print_accuracy, print_change, print_tasks
 from demo.label_studio_environment import ROOT
@@ -61,7 +60,7 @@ class UnlabelledError(WhetstoneError):
 
 def main() -> None:
     """Ends with exit code 0 once the tasks carry predictions if DEMO_EXIT=1, else runs until Ctrl-C."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_sigterm()
     console = Console()
     try:
         with ExitStack() as running:
@@ -219,10 +218,6 @@ def _free_port(wanted: int) -> int:
                 continue
             return int(listener.getsockname()[1])
     raise UnlabelledError("no port is free")
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 """`whetstone up`: all of it on this machine."""
 
-import signal
-from types import FrameType
-from typing import NoReturn
-
 import click
 
 from backend import logs
 from backend.settings import Settings, load
 from backend.stack import Stack
+from backend.stack.signals import interrupt_on_sigterm
 
 
 @click.command()
@@ -25,17 +22,13 @@ def up() -> None:
     """
     settings = load()
     logs.configure(settings)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_sigterm()
     try:
         with Stack(settings, on_progress=lambda name: click.echo(f"waiting for {name}", err=True)) as stack:
             _announce(stack, settings)
             stack.wait()
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _announce(stack: Stack, settings: Settings) -> None:

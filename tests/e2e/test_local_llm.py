@@ -21,6 +21,8 @@ from backend.labeling.engines.weights import CARRIED
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import EngineBusyError, EngineError
 from backend.stack import free_port
+from tests.labeling.building import SENTIMENT
+from tests.replaying import rows, write
 
 START_S = 600
 STATIC = "Decide whether the review is negative or positive.\n\nnegative: unhappy.\npositive: happy.\n\n" * 3
@@ -46,17 +48,22 @@ def start(home: Path, *arguments: str) -> Running:
         environment = {**os.environ, "WHETSTONE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, text=True)
     running = Running(process, f"http://127.0.0.1:{port}", home / "log", home)
-    deadline = time.monotonic() + START_S
-    while not answers(running):
-        assert process.poll() is None, running.log.read_text()
-        assert time.monotonic() < deadline, running.log.read_text()
-        time.sleep(0.1)
+    await_llm(process, running.url, running.log)
     return running
 
 
-def answers(running: Running) -> bool:
+def await_llm(process: "subprocess.Popen[Any]", url: str, log: Path) -> None:
+    """Until it serves at `url`, as long as the process that is to bring it about runs."""
+    deadline = time.monotonic() + START_S
+    while not serves(url):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def serves(url: str) -> bool:
     try:
-        return httpx.get(f"{running.url}/health").is_success
+        return httpx.get(f"{url}/health").is_success
     except httpx.TransportError:
         return False
 
@@ -111,6 +118,24 @@ def test_the_second_start_prepares_nothing_and_sigterm_ends_it_with_exit_code_0(
     second.process.send_signal(signal.SIGTERM)
     assert second.process.wait(60) == 0
     assert (llm.home / "models" / "smollm2-135m.gguf").stat().st_mtime_ns == made
+
+
+def test_a_simulation_that_is_terminated_stops_the_local_llm_that_it_started(llm: Running, tmp_path: Path) -> None:
+    data, config, written = (
+        write(tmp_path / "data.jsonl", rows(200, test=200)),
+        tmp_path / "labels.xml",
+        tmp_path / "log",
+    )
+    config.write_text(SENTIMENT)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    environment = {**os.environ, "WHETSTONE_HOME": str(llm.home), "LOCAL_LLM_PORT": str(port)}
+    command = [sys.executable, "-m", "backend.cli", "simulate", str(data), "--config", str(config)]
+    with written.open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    await_llm(process, url, written)
+    process.terminate()
+    assert process.wait(START_S) == 1
+    assert not serves(url)
 
 
 @pytest.fixture

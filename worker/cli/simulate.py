@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from backend import logs, stack
 from backend import settings as environment
+from backend.cli.output import read_text
 from backend.embedding import make_embedder
 from backend.engine import limits, make_wire
 from backend.labeling import schema as schemas
@@ -24,6 +25,7 @@ from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from backend.settings import Settings
 from backend.stack.llm import local_llm
+from backend.stack.signals import interrupt_on_sigterm
 from worker import abilities, replay_data, simulation_report, teacher
 from worker import simulate as simulation
 from worker.examples import Example
@@ -87,7 +89,8 @@ def simulate(
     """
     settings = environment.load()
     logs.configure(settings)
-    schema = schemas.parse(_text(config, "--config"))
+    interrupt_on_sigterm()  # so that the local LLM is stopped
+    schema = schemas.parse(read_text(config, "--config"))
     console = Console(stderr=as_json)
     candidates = _instructions(options["candidates"]) if options["candidates"] else ()
     rows, tested, digest = _rows(data, test, schema, console)
@@ -124,18 +127,11 @@ def simulate(
         console.print(*simulation_report.renderables(plan, found), sep="\n")
 
 
-def _text(path: Path, option: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} cannot be read as UTF-8: {error}", param_hint=option) from error
-
-
 def _instructions(path: Path) -> tuple[str, ...]:
     """A JSON list of texts, or of objects with a "text", which may stand under "instructions"."""
     wanted = f'{path} is no JSON list of instructions, such as ["Positive means that …", "…"]'
     try:
-        found = json.loads(_text(path, "--candidates"))
+        found = json.loads(read_text(path, "--candidates"))
     except ValueError as error:
         raise click.BadParameter(f"{wanted}: {error}", param_hint="--candidates") from error
     listed = found.get("instructions") if isinstance(found, dict) else found
