@@ -50,7 +50,7 @@ def costs(found: Sequence[Compared]) -> Costs:
 
 def _pair(example: Example, active: Graded, challenger: Graded) -> Pair:
     truth = named(example.truth.values())
-    return Pair(example.id, truth, _said(active, truth), _said(challenger, truth))
+    return Pair(example.id, truth, _said(active, truth), _said(challenger, truth), example.weight)
 
 
 def _said(graded: Graded, truth: str) -> str:

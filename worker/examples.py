@@ -33,6 +33,8 @@ class Example:
     multiple one the probability that each label applies. Controls on which all agree are not in it.
 
     `reason` is why, in the words of somebody who decided so: never the LLM's, "" where nobody wrote or corrected one.
+
+    `weight` is how many of the project's tasks it stands for, 1 for all alike as long as nobody has reckoned it.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Example:
     disputed: bool = False
     soft: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reason: str = field(default="", repr=False)
+    weight: float = 1.0
 
     @property
     def split(self) -> Split:

@@ -2,6 +2,9 @@
 
 A pair is one example's (active right, challenger right). Wins, losses and ties have a Dirichlet posterior, so that the
 gain in accuracy is p(win) - p(loss), and P(gain > 0) is that of a Beta on the discordant pairs alone.
+
+All labels count alike in it, though people label the least certain tasks first: there prompts differ most, and weights
+would leave a fraction of the evidence. What the labels that were drawn by lot say of all tasks may only object.
 """
 
 import math
@@ -25,6 +28,7 @@ _HARM, _MOST_HARM = -0.01, 0.05
 _LEAST_GAIN = 0.005
 _CLASS_LOSS, _MOST_CLASS_LOSS, _CLASS_SIZE = -0.05, 0.3, 10
 _CLASS_DRAWS = 4_000
+_LEAST_OF_ALL = 0.2  # two losses to no win, or four to one, object; one to none does not
 _TINY = 1e-12
 _MORE_FAILURES = 0.005
 _COST_RATIO, _WORTH_ANY_COST = 1.5, 0.02
@@ -33,12 +37,13 @@ _COST_RATIO, _WORTH_ANY_COST = 1.5, 0.02
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One example on which neither prompt was chosen: its true label and what each prompt said; of several values or
-    controls, all of them as one text."""
+    controls, all of them as one text. `weight` is how many tasks it stands for, in any unit."""
 
     id: str
     label: str
     active: str
     challenger: str
+    weight: float = 1.0
 
     @property
     def active_right(self) -> bool:
@@ -88,6 +93,7 @@ def rule(pairs: Sequence[Pair], *, kind: EstimateKind, sure: float, costs: Costs
         if not holds
     ]
     objections += [f'it may lose "{label}"' for label in _endangered(pairs)]
+    objections += _of_all_tasks(pairs)
     return Ruling(estimate, (*objections, *_too_dear(costs or Costs(), float(draws.mean()))))
 
 
@@ -111,7 +117,7 @@ def estimate_of(pairs: Sequence[Pair], kind: EstimateKind, draws: Floats | None 
     )
 
 
-def probability_better(wins: int, losses: int) -> float:
+def probability_better(wins: float, losses: float) -> float:
     """P(theta > 1/2) for theta ~ Beta(wins + 1, losses + 1): 1/2 for equal counts, 7/8 for two wins to none."""
     return float(beta.sf(0.5, wins + 1, losses + 1))
 
@@ -122,6 +128,20 @@ def _gains(pairs: Sequence[Pair]) -> Floats:
     ties = len(pairs) - wins - losses
     draws = np.random.default_rng(_SEED).dirichlet([wins + 1, losses + 1, ties + 6], _DRAWS)
     return np.asarray(draws[:, 0] - draws[:, 1])
+
+
+def _of_all_tasks(pairs: Sequence[Pair]) -> list[str]:
+    """What speaks against a gain on all tasks: weighted pairs, as many of them as Kish's effective number."""
+    weights = np.array([pair.weight for pair in pairs])
+    if not len(weights) or np.ptp(weights) == 0.0:
+        return []
+    won = float(weights @ np.array([pair.challenger_right and not pair.active_right for pair in pairs], float))
+    lost = float(weights @ np.array([pair.active_right and not pair.challenger_right for pair in pairs], float))
+    scale = float(weights.sum() / np.sum(weights**2))
+    if probability_better(scale * won, scale * lost) >= _LEAST_OF_ALL:
+        return []
+    loss = 100 * (lost - won) / float(weights.sum())
+    return [f"weighed to hold for all tasks it loses {loss:.1f} points: it gains only where people looked first"]
 
 
 def _endangered(pairs: Sequence[Pair]) -> list[str]:

@@ -25,6 +25,7 @@ from worker.ledger import Ledger, RunLedger
 from worker.optimize import Finding, Tools, optimize
 from worker.problem import posed
 from worker.teacher import Teacher, is_capable
+from worker.weighing import weighed
 
 _log = structlog.get_logger(__name__)
 
@@ -214,7 +215,7 @@ class _Learning:
 
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
         settings = self._settings
-        problem = posed(self._service, settings, to, examples)
+        problem = posed(self._service, settings, to, weighed(self._service, to, examples, evaluator.label))
         embed = self._service.embedder.embed
         if not is_capable(settings):
             return optimize(problem, Tools(evaluator.label, None, self._tell, embed))

@@ -8,7 +8,6 @@ import structlog
 
 from backend.alarms import AlarmStore
 from backend.labeling.errors import BudgetError
-from backend.labeling.prompt import PromptVersion
 from backend.labeling.schema import LabelingSchema
 from backend.pushing import Target
 from backend.runs import RunRecord
@@ -20,7 +19,6 @@ from worker.examples import Example
 from worker.ground_truth import GroundTruth
 
 _log = structlog.get_logger(__name__)
-_MOST_VERSIONS = 4
 _MOST_UNDECIDED = 200
 
 
@@ -28,7 +26,7 @@ def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator,
     """Of the version that is active after the run, and of those that were before it, as far as the budget goes. None
     where the labels are others by now."""
     project, schema = to.record.key, to.current.schema
-    versions = _versions(service, to)
+    versions = served.versions(service, to)
     if versions[0].config_hash != schema.config_hash:
         return
     label = fair(schema, evaluator.label)
@@ -76,13 +74,3 @@ def _also_on(
     except BudgetError:
         return judged
     return replace(judged, graded={**judged.graded, **more})
-
-
-def _versions(service: Service, to: Target) -> list[PromptVersion]:
-    """The active one first, then those active before it under the same labeling configuration, each once."""
-    project = to.record.key
-    active = service.store.active(project) or to.current.version
-    names = dict.fromkeys([active.name, *(each.version for each in service.store.activations(project))])
-    found = [service.store.version(project, name) for name in names]
-    same = [version for version in found if version and version.config_hash == active.config_hash]
-    return same[:_MOST_VERSIONS]

@@ -8,6 +8,7 @@ from typing import Any
 
 from backend.audit import is_audit
 from backend.label_studio import LabelStudioClient, Task
+from backend.labeling.prompt import PromptVersion
 from backend.labeling.schema import LabelingSchema
 from backend.pushing import Target
 from backend.service import Service
@@ -17,6 +18,7 @@ from worker.examples import Example
 
 _CHUNK = 500
 _PAGE = 2000
+_MOST_VERSIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,16 @@ def parse(schema: LabelingSchema, text: bytes) -> Served:
     kinds = {item.get("whetstone", {}).get("score_kind") for item in result} - {None}
     values = {control.name: control.from_result(result) or () for control in schema.controls}
     return Served(Scored(float(stored["score"]), "votes" if "votes" in kinds else next(iter(kinds), None)), values)
+
+
+def versions(service: Service, to: Target) -> list[PromptVersion]:
+    """The active one first, then those active before it under the same labeling configuration, each once."""
+    project = to.record.key
+    active = service.store.active(project) or to.current.version
+    names = dict.fromkeys([active.name, *(each.version for each in service.store.activations(project))])
+    found = [service.store.version(project, name) for name in names]
+    same = [version for version in found if version and version.config_hash == active.config_hash]
+    return same[:_MOST_VERSIONS]
 
 
 def audited(service: Service, project: str, examples: Iterable[Example]) -> frozenset[str]:

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import comb
 
 import pytest
@@ -21,6 +22,36 @@ def pairs(wins: int = 0, losses: int = 0, both: int = 0, neither: int = 0, *, la
 
 def ruled(found: Sequence[Pair], *, sure: float = 0.9, costs: Costs | None = None) -> Ruling:
     return rule(found, kind="holdout", sure=sure, costs=costs)
+
+
+def picked_and_drawn(wins: int, losses: int) -> list[Pair]:
+    """60 labels of the least certain tasks, a clear gain on them; and 30 drawn by lot that stand for 330 tasks each,
+    with so many wins and losses."""
+    drawn = pairs(wins, losses, 30 - wins - losses, label="no")
+    return [*pairs(16, 2, 42), *(replace(pair, weight=330.0) for pair in drawn)]
+
+
+@pytest.mark.parametrize("losses", [2, 3])
+def test_a_gain_on_what_people_picked_does_not_pass_against_those_drawn_by_lot(losses: int) -> None:
+    # As many as 30.4 labels by Kish, (60 + 9900)² / (60 + 30 * 330²): P(Beta(1.05, 3.0) > 1/2) is about 1/8.
+    found = ruled(picked_and_drawn(0, losses))
+    (objection,) = found.objections
+    loss = 100 * (losses * 330 - 14) / 9960
+    assert objection.startswith(f"weighed to hold for all tasks it loses {loss:.1f} points")
+    assert found.estimate.p_better > 0.99
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (0, 1), (2, 3), (4, 0)])
+def test_few_labels_drawn_by_lot_do_not_hold_a_gain_back(wins: int, losses: int) -> None:
+    assert ruled(picked_and_drawn(wins, losses)).passes
+
+
+@given(COUNTS, COUNTS, COUNTS, st.floats(0.01, 1000))
+def test_labels_that_stand_for_equally_many_tasks_are_ruled_on_as_without_weights(
+    wins: int, losses: int, ties: int, weight: float
+) -> None:
+    found = pairs(wins, losses, ties)
+    assert ruled([replace(pair, weight=weight) for pair in found]) == ruled(found)
 
 
 @pytest.mark.parametrize(

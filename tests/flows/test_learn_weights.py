@@ -1,0 +1,57 @@
+"""Labels that people picked for their score must not outvote those drawn by lot, which stand for all other tasks."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from backend.runs import RunRecord
+from tests.flows.conftest import Learner
+from tests.flows.learning import chance
+from tests.flows.payloads import PROJECT
+from tests.scripted_llm import Script, ScriptedLLM
+from tests.scripted_llm.answers import frame_and_task, keyword_label
+from worker.queue_order import Place
+from worker.queue_store import QueueStore
+
+PICKED, LABELS = 30, 42
+
+
+def answer(prompt: str, *, spoils: bool) -> Mapping[str, float]:
+    """Without demonstrations a coin on the first thirty texts and right on all others; with them right on those, and if
+    it `spoils`, wrong on a third of the others."""
+    frame, text = frame_and_task(prompt)
+    found = re.search(r"No (\d+)", text)
+    number = int(found[1]) if found else 0
+    shown = sum(frame.count(f"sentiment: {label}") for label in ("positive", "negative", "neutral")) >= 4
+    right = keyword_label(prompt)
+    if number < PICKED:
+        return right if shown else chance(text)
+    turned = {"positive": right["negative"], "negative": right["positive"], "neutral": right["neutral"]}
+    return turned if spoils and shown and number % 3 == 0 else right
+
+
+@pytest.fixture
+def learn_settings(learn_settings: dict[str, str]) -> dict[str, str]:
+    return {**learn_settings, "llm_prompt_style": "text", "run_max_calls": "2000", "optimize_rounds": "3"}
+
+
+def learned(learn: Learner, llm: ScriptedLLM, *, spoils: bool) -> RunRecord:
+    """All tasks are labelled by the first version; of the first thirty the queue said that they are uncertain."""
+    llm.script = Script(label=lambda prompt: answer(prompt, spoils=spoils))
+    learn.service.dispatch.label_project(PROJECT)
+    learn.work()
+    QueueStore(learn.redis).keep(PROJECT, [Place(task, "least certain", 1.0, 0.8) for task in range(1, PICKED + 1)])
+    return learn(LABELS)
+
+
+def test_a_gain_on_picked_tasks_alone_is_not_published(learn: Learner, scripted_llm: ScriptedLLM) -> None:
+    run = learned(learn, scripted_llm, spoils=True)
+    assert run.estimate
+    assert run.estimate.p_better > 0.95
+    assert run.decision == "kept"
+    assert "weighed to hold for all tasks it loses" in " ".join(run.words)
+
+
+def test_one_that_costs_the_others_nothing_is(learn: Learner, scripted_llm: ScriptedLLM) -> None:
+    assert learned(learn, scripted_llm, spoils=False).decision == "published"
