@@ -13,7 +13,7 @@ READY := .venv/.ready
 PEERS := .bench/peers
 LOCK := .uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q $(LOCK_FLAGS)
 
-.PHONY: help setup demo up test check e2e bench bench-optimizer bench-trust lock clean
+.PHONY: help setup demo up test check e2e bench bench-optimizer bench-trust curves lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ bench-optimizer: $(READY) $(PEERS)/.ready ## our optimizer beside gepa, MIPROv2 
 
 bench-trust: $(READY) $(PEERS)/.ready ## calibration, what may be accepted unseen, weights, techniques, on real answers
 	@$(PY) -m tests.benchmarks.trust $(ARGS)
+
+curves: $(READY) $(PEERS)/.ready ## the README's curves, drawn anew from the recordings
+	@$(PY) -m tests.benchmarks.curves
 
 lock: $(READY) ## resolve requirements/*.txt anew from pyproject.toml; LOCK_FLAGS=--upgrade takes newer versions
 	$(LOCK) pyproject.toml -o requirements/base.txt

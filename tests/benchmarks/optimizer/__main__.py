@@ -15,11 +15,9 @@ from backend.labeling.engines.weights import WeightsError
 from backend.settings import load
 from tests.benchmarks.figures import Section, machine
 from tests.benchmarks.optimizer import comparison, peers
-from tests.benchmarks.optimizer.asking import Model, NotRecordedError, teacher_of
+from tests.benchmarks.optimizer.asking import NotRecordedError, recorded, teacher_of
 from tests.benchmarks.optimizer.cells import CELLS, Cell
-from tests.benchmarks.optimizer.recording import Recording
 
-RECORDINGS = Path(__file__).parent / "recordings"
 WIDTH = 180  # of tables in a file
 NAMES = tuple(cell.pool_name for cell in CELLS)
 
@@ -66,8 +64,7 @@ def _compared(
         console.print(f"Left out: {cell.how_to_get}", style="yellow")
         return []
     began = time.monotonic()
-    recording = Recording(RECORDINGS / f"{cell.pool_name}.{cell.model}.jsonl.gz")
-    with closing(Model(cell, recording, live=not replay, teacher=teacher_of(load()))) as model:
+    with closing(recorded(cell, live=not replay, teacher=teacher_of(load()))) as model:
         try:
             sections = list(
                 comparison.sections(
@@ -77,9 +74,10 @@ def _compared(
         except (WeightsError, NotRecordedError) as error:
             console.print(f"{cell.name} is left out: {error}", style="yellow")
             return []
+    pace = model.cold / max(model.cold_s, 1e-9)
     console.print(
         f"{cell.name}: {time.monotonic() - began:.0f} s, of them {model.cold_s:.0f} s cold: the model was asked for "
-        f"{model.cold} of {len(recording)} recorded answers ({model.cold / max(model.cold_s, 1e-9):.1f} a second)",
+        f"{model.cold} of {len(model.recording)} recorded answers ({pace:.1f} a second)",
         style="dim",
     )
     return sections

@@ -26,6 +26,7 @@ from worker.teacher import make_wire, request_for
 LIMITS = Limits()
 THREADS = 4  # each of the server's slots reads a new prompt's static part once
 PEERS = ROOT / ".bench" / "peers"
+RECORDINGS = Path(__file__).parent / "recordings"
 _KEY_DIGITS = 10
 
 Teacher = Callable[[str], str]
@@ -88,6 +89,11 @@ class Model:
             endpoint = self._running.enter_context(local_llm(str(weights_of(self.cell.model))))
             self._labeler = Labeler(endpoint.engine(), LIMITS, embedder=make_embedder(load()))
         return self._labeler
+
+
+def recorded(cell: Cell, *, live: bool, folder: Path = RECORDINGS, teacher: Teacher | None = None) -> Model:
+    """With the cell's own recording of the `folder`."""
+    return Model(cell, Recording(folder / f"{cell.pool_name}.{cell.model}.jsonl.gz"), live=live, teacher=teacher)
 
 
 def _answered(labeler: Labeler, cell: Cell, prompt: Prompt, example: Example) -> Outcome:

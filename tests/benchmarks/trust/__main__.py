@@ -11,15 +11,12 @@ import click
 from rich.console import Console
 
 from tests.benchmarks.figures import Section, machine
-from tests.benchmarks.optimizer.asking import Model, NotRecordedError
+from tests.benchmarks.optimizer.asking import NotRecordedError
 from tests.benchmarks.optimizer.cells import Cell
-from tests.benchmarks.optimizer.recording import Recording
 from tests.benchmarks.trust import accepting, calibrating, deciding, people, techniques, weighed
-from tests.benchmarks.trust.pools import AMAZON, INTENTS, SUBJECTIVE, Pool, cell_of, pools
+from tests.benchmarks.trust.pools import AMAZON, DEFAULT_MODEL, INTENTS, SUBJECTIVE, Pool, answering, cell_of, pools
 
-RECORDINGS = Path(__file__).parent / "recordings"
 WIDTH = 200  # of tables in a file
-DEFAULT_MODEL = "smollm2-135m"
 CELLS = (
     cell_of(AMAZON, DEFAULT_MODEL),
     cell_of(AMAZON, "gemma3-270m"),
@@ -71,12 +68,11 @@ def _techniques(cells: Sequence[Cell], replay: bool) -> Iterator[Section]:
     """With the default model; the other one stands in for a stronger model where it answered the same rows."""
     for cell in (cell for cell in cells if cell.model == DEFAULT_MODEL):
         larger = [each for each in cells if each.pool_name == cell.pool_name and each.model != DEFAULT_MODEL]
-        with closing(_model(cell, replay)) as student, closing(_model((larger or [cell])[0], replay)) as strong:
+        with (
+            closing(answering(cell, live=not replay)) as student,
+            closing(answering((larger or [cell])[0], live=not replay)) as strong,
+        ):
             yield techniques.section(student, strong if larger else None)
-
-
-def _model(cell: Cell, replay: bool) -> Model:
-    return Model(cell, Recording(RECORDINGS / f"{cell.pool_name}.{cell.model}.jsonl.gz"), live=not replay)
 
 
 def _pools(cell: Cell, console: Console, replay: bool) -> Sequence[Pool]:
@@ -84,7 +80,7 @@ def _pools(cell: Cell, console: Console, replay: bool) -> Sequence[Pool]:
         console.print(f"Left out: {cell.how_to_get}", style="yellow")
         return ()
     try:
-        with closing(_model(cell, replay)) as model, console.status(f"{cell.name}, {cell.model}"):
+        with closing(answering(cell, live=not replay)) as model, console.status(f"{cell.name}, {cell.model}"):
             return pools(model)
     except NotRecordedError as error:
         console.print(f"{cell.name} is left out: {error}", style="yellow")

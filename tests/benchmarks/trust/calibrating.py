@@ -51,8 +51,7 @@ def section(pools: Sequence[Pool]) -> Section:
 
 
 def _replay(pool: Pool, count: int, seed: int) -> Replay:
-    order = random.Random(seed).sample(range(len(pool)), len(pool))
-    fitted, rest = order[:count], order[count:]
+    fitted, rest = drawn(pool, count, seed)
     raw_scores, raw_right = (each[rest] for each in pool.graded(pool.prompt))
     scores, right = (each[rest] for each in pool.graded(pool.calibrated_on(fitted)))
     return Replay(
@@ -62,6 +61,12 @@ def _replay(pool: Pool, count: int, seed: int) -> Replay:
         brier=brier(scores.tolist(), right.tolist()) or 0.0,
         auroc=auroc(scores.tolist(), right.tolist()) or 0.5,
     )
+
+
+def drawn(pool: Pool, count: int, seed: int) -> tuple[list[int], list[int]]:
+    """Places of as many rows, and of the others."""
+    order = random.Random(seed).sample(range(len(pool)), len(pool))
+    return order[:count], order[count:]
 
 
 def debiased_ece(scores: Floats, right: Flags, seed: int) -> float:

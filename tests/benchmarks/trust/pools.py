@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend.labeling.prompt import Prompt
-from tests.benchmarks.optimizer.asking import Model
+from tests.benchmarks.optimizer.asking import Model, recorded
 from tests.benchmarks.optimizer.cells import CELLS, Cell
 from worker import fitting
 from worker.examples import Example
@@ -17,6 +18,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 AMAZON, SUBJECTIVE, INTENTS = (cell.pool_name for cell in CELLS)
+DEFAULT_MODEL = "smollm2-135m"
+RECORDINGS = Path(__file__).parent / "recordings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ class Pool:
             sorted(grade(self.cell.schema, prompt, e, o).values.items())
             for e, o in zip(self.examples, self.outcomes, strict=True)
         ]
+
+
+def answering(cell: Cell, *, live: bool) -> Model:
+    """With the recording of this benchmark."""
+    return recorded(cell, live=live, folder=RECORDINGS)
 
 
 def pools(model: Model) -> tuple[Pool, ...]:
