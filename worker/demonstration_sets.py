@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from backend.labeling.prompt import Demonstration
 from backend.labeling.schema import LabelingSchema
@@ -10,8 +11,6 @@ from worker import demonstrations, likeness
 from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
 from worker.likeness import Embed
-
-_ONE_IN = 3  # of the late places
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +26,13 @@ class Draw:
     shared_only: bool = False
 
 
-def drawn(draw: Draw, count: int, early: int, seed: int) -> tuple[tuple[DemonstrationSet, ...], int]:
-    """`count` sets, what people chose first, then random ones; and how many variants of the best are to be tried.
-
-    With embeddings, sets by likeness take the places after the first `early`, and every third of these is kept for the
-    variants, so that a search takes no more calls. Raises what `draw.embed` raises.
-    """
-    rng = random.Random(seed)  # noqa: S311 - not a secret
+def drawn(draw: Draw, count: int, seed: int) -> tuple[DemonstrationSet, ...]:
+    """`count` sets: what people chose first, then random ones and those by likeness in turn. Raises what `draw.embed`
+    raises."""
+    rng, other = random.Random(seed), random.Random(seed)  # noqa: S311 - not a secret; fewer sets are the first of more
     chance = demonstrations.random_sets(draw.schema, draw.pool, draw.errors, count, rng)
     fixed = [demonstrations.by_hand(draw.fixed)] if draw.fixed else []
-    found = [*fixed, *chance][:count]
-    late = found[early:]
-    if draw.embed is None or not late:
-        return tuple(found), 0
-    variants = len(late) // _ONE_IN
-    alike = likeness.sets(draw.schema, draw.pool, draw.embed, rng)
+    alike = likeness.sets(draw.schema, draw.pool, draw.embed, other) if draw.embed and count > len(fixed) else []
     alike = [each for each in alike if not draw.shared_only or not (each.shown or each.packs)]
-    return (*found[:early], *[*alike, *late][: len(late) - variants]), variants
+    in_turn = [each for pair in zip_longest(chance, alike) for each in pair if each]
+    return tuple([*fixed, *in_turn][:count])

@@ -45,17 +45,16 @@ class _Pool:
 def sets(
     schema: LabelingSchema, examples: Sequence[Example], embed: Embed, rng: random.Random
 ) -> list[DemonstrationSet]:
-    """The 4 most similar of up to 48 (or two a label, up to 192), packs, 8 or so diverse ones, the 8 most similar.
+    """8 or so diverse ones, the 8 most similar of up to 48 (or two a label, up to 192), packs, the 4 most similar.
 
     None of fewer than 12 examples, and not the 8 most similar of fewer than 24. Raises what `embed` raises.
     """
     pool = _pool(schema, examples, embed, rng)
     if len(pool) < _LEAST:
         return []
-    found = [_similar(pool, _FEW_SHOWN), _packed(pool, rng), _diverse(pool, sizes(examples)[1], rng)]
-    if len(pool) >= 3 * _MORE_SHOWN:
-        found.append(_similar(pool, _MORE_SHOWN))
-    return found
+    packed, diverse = _packed(pool, rng), _diverse(pool, sizes(examples)[1], rng)
+    more = [_similar(pool, _MORE_SHOWN)] if len(pool) >= 3 * _MORE_SHOWN else []
+    return [diverse, *more, packed, _similar(pool, _FEW_SHOWN)]
 
 
 def _pool(schema: LabelingSchema, examples: Sequence[Example], embed: Embed, rng: random.Random) -> _Pool:

@@ -9,19 +9,20 @@ cross-fitting at .95 (.99). Of 20 with one instruction 6 points better, 13 had p
 run looked.
 """
 
+import math
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
 from threadpoolctl import threadpool_limits
 
-from backend.labeling.errors import BudgetError, TaskError
+from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Demonstration, Prompt, Style
 from backend.labeling.schema import LabelingSchema
-from worker import evaluate, propose, reflect, search, techniques
+from worker import evaluate, propose, reading, reflect, search, techniques
 from worker.comparison import Compared, compared, costs
 from worker.demonstration_sets import Draw, drawn
 from worker.demonstrations import DemonstrationSet
@@ -30,7 +31,9 @@ from worker.finding import Finding as Finding
 from worker.finding import told
 from worker.gate import Costs, Pair, Ruling, rule
 from worker.likeness import Embed
+from worker.meter import Meter
 from worker.outcomes import Graded, Outcome
+from worker.plan import MOST_SETS, Plan, Terms, plan_for, wider
 from worker.prequential import Waiting, proven
 from worker.propose import Candidate
 from worker.race import Entry, in_order
@@ -46,9 +49,9 @@ _LEAST_FRESH = 25
 _SURE: dict[Kind, float] = {"cross-fitted": 0.95, "holdout": 0.9}
 _FEW, _FOLDS_OF_FEW, _FOLDS = 30, 5, 4
 _FIRST_LOOK = 16
-_MOST_SHOWN, _LEAST_READ = 12, 24
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
 _PLANNED = 0.95  # of the calls: folds may choose what none has asked
+_BEGIN = 0.6  # of these: what the first search is sized for where folds repeat it
 _RESTS = f"the holdout has decided before, and of {_LEAST_FRESH} more labels that it must have {{}} are there"
 
 
@@ -128,15 +131,27 @@ def _cannot_tell(problem: Problem) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What one search came to: its first race, its last, and the folds' comparisons where they decide."""
+
+    first: Sequence[Entry]
+    best: Sequence[Entry]
+    deciding: Sequence[Compared]
+
+
 class _Run:
     def __init__(self, problem: Problem, tools: Tools) -> None:
         self._problem = problem
         self._tools = tools
-        self._label = evaluate.fair(problem.schema, tools.label)
-        self._done = 0.0
+        self._meter = Meter(tools.label)
+        self._label = evaluate.fair(problem.schema, self._meter.label)
+        self._entered: dict[tuple[str, ...], dict[tuple[str, int], Entry]] = defaultdict(dict)
         many = len(problem.examples) >= _HOLDOUT_FROM
         self._rests = many and problem.fresh is not None and problem.fresh < _LEAST_FRESH
         self._looks = many and not self._rests
+        self._calls = int(_PLANNED * problem.calls)
+        self._dearest = 1.0  # calls an example takes
         self._kind: Kind = "holdout" if self._looks else "cross-fitted"
         ordered = in_order(problem.examples, random.Random(problem.seed))  # noqa: S311
         self._held = [example for example in ordered if self._looks and example.split == "holdout"]
@@ -151,38 +166,75 @@ class _Run:
         return self._searched()
 
     def _searched(self) -> Finding:
+        """A first search that surely fits the budget, then wider ones that go on from it, as far as the calls go. The
+        widest decides, whatever the others found."""
         self._tell("evaluating the active prompt", 1, None)
         plan = self._sized()
         begun = self._open[: plan.examples]
         active = evaluate.graded(self._problem.schema, self._problem.active, self._pool(begun), self._label)
         read = self._read(begun, active)
-        apart = {example.id for example in read}
-        searched = [example for example in begun if example.id not in apart]
         material = self._material(plan, active, read)
-        first, best = self._search(material, searched, share=1.0 if self._looks else 0.6)
-        winner = best[0]
-        deciding = self._compared(winner, self._held) if self._looks else self._cross_fitted(material, searched)
+        apart = {example.id for example in read}
+        return self._judged(self._widened(self._tried(material, apart), material, apart))
+
+    def _widened(self, tried: _Tried, material: search.Material, apart: Collection[str]) -> _Tried:
+        """By the widest search that the calls pay for."""
+        limit = self._calls - self._kept_back()
+        while plan := wider(material.plan, spent=self._meter.calls, calls=limit):
+            self._meter.limit = limit
+            material = replace(material, plan=plan)
+            try:
+                tried = self._tried(material, apart)
+            except BudgetError:
+                break
+        self._meter.limit = None
+        return tried
+
+    def _tried(self, material: search.Material, apart: Collection[str]) -> _Tried:
+        searched = [example for example in self._open[: material.plan.examples] if example.id not in apart]
+        first, best = self._search(material, searched)
+        return _Tried(first, best, () if self._looks else self._cross_fitted(material, searched))
+
+    def _judged(self, tried: _Tried) -> Finding:
+        winner = tried.best[0]
+        self._tools.tell("deciding", 1.0, 1, winner.soft)
+        deciding = self._compared(winner, self._held) if self._looks else tried.deciding
         pairs = [each.pair for each in deciding]
         ruling = self._ruled(pairs, costs(deciding))
         found = told(winner.prompt, winner.candidate.origin, pairs, ruling, self._problem.active)
-        bare = next(entry.candidate for entry in first if not entry.candidate.prompt.demonstrations)
+        bare = next(entry.candidate for entry in tried.first if not entry.candidate.prompt.demonstrations)
         return replace(found, best_of_set=bare.prompt)
 
     # -- what is tried
 
-    def _sized(self) -> search.Plan:
+    def _sized(self) -> Plan:
         """By what an example takes: several questions, votes or groups of labels are several calls."""
-        looked = self._label(self._problem.active, self._open[:_FIRST_LOOK])
-        each = fmean([outcome.answers.calls for outcome in looked if outcome.answers] or [1])
-        evaluations = int(_PLANNED * self._problem.calls / max(1.0, each))
-        self._held = self._held[: evaluations // _HELD_SHARE]
-        return search.plan_for(
-            len(self._open),
-            evaluations - 2 * len(self._held),
+        own = propose.instructions(self._problem.schema, self._problem.active, self._problem.styles)[0]
+        bare = self._price(own)
+        sets = self._sets({}, 1)
+        shown = self._price(propose.with_demonstrations(own, sets[0])) if sets else bare
+        self._dearest = max(bare, shown)
+        self._held = self._held[: int(self._calls / self._dearest) // _HELD_SHARE]
+        terms = Terms(
+            n=len(self._open),
             cross_fitted=not self._looks,
             rounds=self._problem.rounds,
             extra=techniques.calls(self._techniques(), self._problem.samples),
+            bare=bare,
+            shown=shown,
         )
+        begin = _BEGIN if terms.cross_fitted else 1.0
+        return plan_for(terms, int(begin * (self._calls - self._kept_back())))
+
+    def _price(self, candidate: Candidate) -> float:
+        """On examples that the teacher does not read."""
+        unread = [example for example in self._open if example.split != "train"] or self._open
+        looked = self._label(candidate.prompt, unread[:_FIRST_LOOK])
+        return max(1.0, fmean([outcome.answers.calls for outcome in looked if outcome.answers] or [1]))
+
+    def _kept_back(self) -> int:
+        """What the decision takes."""
+        return math.ceil(2 * len(self._held) * self._dearest)
 
     def _techniques(self) -> tuple[Technique, ...]:
         return techniques.worth_trying(self._problem.active, self._problem.techniques)
@@ -193,52 +245,34 @@ class _Run:
         return [example for example in examples if few or example.split == "train"]
 
     def _read(self, examples: Sequence[Example], active: Mapping[str, Graded]) -> list[Example]:
-        """What the teacher reads: train up to the twelfth error, but no more than half of it, or 24. All of it is kept
-        from the search and the decision: without the errors alone, the active prompt would look better than it is."""
-        if self._tools.ask is None or len(self._problem.examples) < _TEACHER_FROM:
-            return []
-        train = self._pool(examples)
-        errors = [i for i, example in enumerate(train) if is_error(example, active[example.id])]
-        enough = errors[_MOST_SHOWN - 1] + 1 if len(errors) >= _MOST_SHOWN else len(train)
-        return train[: min(enough, max(_LEAST_READ, len(train) // 2))]
+        teaches = self._tools.ask is not None and len(self._problem.examples) >= _TEACHER_FROM
+        return reading.read(self._pool(examples), active) if teaches else []
 
-    def _material(self, plan: search.Plan, active: Mapping[str, Graded], read: Sequence[Example]) -> search.Material:
+    def _material(self, plan: Plan, active: Mapping[str, Graded], read: Sequence[Example]) -> search.Material:
         problem = self._problem
-        sets, variants = self._sets(plan, active)
         own = propose.instructions(problem.schema, problem.active, problem.styles)[: None if problem.templates else 1]
         seeds = [Candidate(propose.uncalibrated(prompt), "an earlier prompt or guideline") for prompt in problem.seeds]
         return search.Material(
             active=Candidate(propose.uncalibrated(problem.active), "the active prompt, recalibrated"),
-            instructions=search.instruction_set([*seeds, *self._taught(self._seen(read, active))], own, plan),
-            sets=sets,
+            instructions=search.instruction_set(
+                [*seeds, *self._taught(reading.seen(problem.schema, read, active))], own
+            ),
+            sets=self._sets(active, MOST_SETS),
             plan=plan,
             soft=problem.soft,
             techniques=self._techniques(),
             samples=problem.samples,
-            variants=variants,
         )
 
-    def _sets(self, plan: search.Plan, active: Mapping[str, Graded]) -> tuple[tuple[DemonstrationSet, ...], int]:
-        """And how many variants of the best of them."""
+    def _sets(self, active: Mapping[str, Graded], count: int) -> tuple[DemonstrationSet, ...]:
+        """As many as there are up to `count`, the first of them the same whatever `active` got wrong."""
         problem = self._problem
         if problem.sets is not None:
-            return problem.sets[: plan.sets], 0
+            return problem.sets[:count]
         pool = self._pool(self._open)
         errors = [example for example in pool if example.id in active and is_error(example, active[example.id])]
         draw = Draw(problem.schema, pool, errors, problem.fixed, self._tools.embed, problem.shared_only)
-        return drawn(draw, plan.sets, plan.first_sets, problem.seed)
-
-    def _seen(self, read: Sequence[Example], active: Mapping[str, Graded]) -> list[Seen]:
-        """Twelve errors of what the teacher reads, and as many that are right."""
-        wrong = [example for example in read if is_error(example, active[example.id])]
-        seen = []
-        for alike in (wrong, [example for example in read if active[example.id].right]):
-            seen += [
-                Seen(example, text, active[example.id])
-                for example in alike[:_MOST_SHOWN]
-                if (text := self._text(example))
-            ]
-        return seen
+        return drawn(draw, count, problem.seed)
 
     def _taught(self, seen: Sequence[Seen]) -> list[Candidate]:
         if self._tools.ask is None or not seen:
@@ -251,13 +285,6 @@ class _Run:
         lessons = reflect.lessons(problem.schema, bare, seen, views, rng)
         return reflect.learn(lessons, seen, self._tools.ask)
 
-    def _text(self, example: Example) -> str:
-        """Empty for data that cannot be read."""
-        try:
-            return " / ".join(value.text for value in self._problem.schema.values(example.data))
-        except TaskError:
-            return ""
-
     # -- what decides
 
     def _cross_fitted(self, material: search.Material, examples: Sequence[Example]) -> list[Compared]:
@@ -266,7 +293,7 @@ class _Run:
         deciding: list[Compared] = []
         for fold in range(folds):
             inside = [example for i, example in enumerate(examples) if i % folds != fold]
-            _, best = self._search(material, inside, share=0.4 / folds)
+            _, best = self._search(material, inside)
             deciding += self._compared(best[0], examples[fold::folds])
         return deciding
 
@@ -281,16 +308,10 @@ class _Run:
 
     # -- asking
 
-    def _search(
-        self, material: search.Material, examples: Sequence[Example], *, share: float
-    ) -> tuple[list[Entry], list[Entry]]:
-        rounds = self._problem.rounds
-
-        def tell(stage: str, alive: int, best: float) -> None:
-            self._done += share / max(1, min(rounds, 3))
-            self._tell(stage, alive, best)
-
-        return search.search(self._problem.schema, material, examples, self._label, tell)
+    def _search(self, material: search.Material, examples: Sequence[Example]) -> tuple[list[Entry], list[Entry]]:
+        entered = self._entered[tuple(example.id for example in examples)]
+        return search.search(self._problem.schema, material, examples, self._label, self._tell, entered)
 
     def _tell(self, stage: str, alive: int, best: float | None) -> None:
-        self._tools.tell(stage, min(1.0, self._done), alive, best)
+        """Done is the share of the calls that were spent."""
+        self._tools.tell(stage, min(1.0, self._meter.calls / max(1, self._problem.calls)), alive, best)

@@ -1,7 +1,13 @@
-"""The search for a better prompt on some of the examples: rounds of proposals, each raced against the best before."""
+"""The search for a better prompt on some of the examples: rounds of proposals, each raced against the best before.
+
+First instructions, zero-shot; then sets of demonstrations, under the instruction at hand, so that what is asked for
+does not depend on what won before and folds share it; then the best of both together, the best set in another order and
+number, and techniques. As many sets as instructions: on small models sets lie 20 to 30 points apart, instructions 10,
+and a race drops the bad ones early.
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from backend.labeling.schema import LabelingSchema
@@ -10,77 +16,20 @@ from worker.demonstrations import DemonstrationSet
 from worker.evaluate import Label
 from worker.examples import Example
 from worker.pareto import complement
+from worker.plan import PARTNERS, VARIANTS, Plan
 from worker.propose import Candidate, with_demonstrations
-from worker.race import Entry, race, stages
+from worker.race import Entry, race
 from worker.techniques import Technique
-
-_PARENTS = 2
-_PARTNERS = 3
-# Calls beyond those of one search from scratch: each fold begins with other examples, so that other candidates survive
-# their first stage, the more of them the more there are.
-_MARGIN, _MARGIN_OF_FOLDS, _MARGIN_OF_ONE = 1.1, 2.05, 0.3
-# A wider search on so many examples beats a narrower one on more of them; on fewer none tells prompts apart.
-_ENOUGH, _LEAST = 150, 40
 
 # Told after each round: its name, candidates alive, the best's soft score.
 Told = Callable[[str, int, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is tried on how many examples, so that it fits the budget; `cross_fitted`: once more without each fold.
-
-    `calls` is about the most evaluations that it takes when nothing is cached: between all and half of it is used.
-    `extra` is how many of them an example takes under the techniques that are tried last.
-    """
-
-    instructions: int
-    sets: int
-    examples: int
-    cross_fitted: bool = True
-    rounds: int = 3
-    extra: int = 0
-
-    @property
-    def calls(self) -> int:
-        late = self.sets - self.first_sets + min(_PARTNERS, self.instructions - 1) + self.extra
-        widths = (self.instructions, _PARENTS * self.first_sets, late)[: self.rounds]
-        races = sum(race_calls(width, self.examples) for width in widths)
-        if self.cross_fitted:
-            return round(min(_MARGIN_OF_FOLDS, _MARGIN_OF_ONE * self.instructions) * races)
-        return min(round(_MARGIN * races), sum(widths) * self.examples)
-
-    @property
-    def first_sets(self) -> int:
-        return (self.sets + 1) // 2
-
-
-_WIDTHS = ((20, 12), (16, 8), (12, 6), (10, 4), (6, 3), (4, 2), (3, 1))
-
-
-def plan_for(n: int, calls: int, *, cross_fitted: bool, rounds: int = 3, extra: int = 0) -> Plan:
-    """The widest that fits on 150 of the `n` examples, and with it as many of them as fit, 40 at least."""
-    enough = min(n, _ENOUGH)
-    plans = [Plan(*width, enough, cross_fitted, rounds, extra) for width in _WIDTHS]
-    widest = next((plan for plan in plans if plan.calls <= calls), plans[-1])
-    sizes = (replace(widest, examples=size) for size in range(n, min(n, _LEAST), -1))
-    return next((plan for plan in sizes if plan.calls <= calls), replace(widest, examples=min(n, _LEAST)))
-
-
-def race_calls(candidates: int, n: int) -> int:
-    """Of one race from scratch."""
-    calls, before, alive = 0, 0, candidates
-    for size in stages(n):
-        calls += alive * (size - before)
-        before, alive = size, max(min(alive, _PARENTS), -(-alive // 2))
-    return calls
-
-
-@dataclass(frozen=True, slots=True)
 class Material:
     """What the search chooses from, the same for all folds: `active` uncalibrated, `instructions` without
-    demonstrations, `sets` of these, and `techniques` (with so many `samples`) to try on the best of it. So many
-    `variants` of the best demonstrations are tried last."""
+    demonstrations, `sets` of these, and `techniques` (with so many `samples`) to try on the best of it. The first of
+    them, as many as `plan` says, are tried."""
 
     active: Candidate
     instructions: tuple[Candidate, ...]
@@ -89,27 +38,31 @@ class Material:
     soft: bool = True
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
-    variants: int = 0
 
 
 def search(
-    schema: LabelingSchema, material: Material, examples: Sequence[Example], label: Label, tell: Told
+    schema: LabelingSchema,
+    material: Material,
+    examples: Sequence[Example],
+    label: Label,
+    tell: Told,
+    entered: dict[tuple[str, int], Entry] | None = None,
 ) -> tuple[list[Entry], list[Entry]]:
     """The entries of the first race, which is zero-shot but for the active prompt, and those of the last; best first.
 
-    `examples` in the order of use.
+    `examples` in the order of use. `entered` is what an earlier search on the same examples filled, and is filled.
     """
-    entered: dict[tuple[str, int], Entry] = {}
+    entered = {} if entered is None else entered
 
     def raced(candidates: Sequence[Candidate]) -> list[Entry]:
         return race(schema, candidates, examples, label, soft=material.soft, entered=entered)
 
-    begin = propose.distinct([material.active, *material.instructions])
+    begin = propose.distinct([material.active, *material.instructions[: material.plan.instructions]])
     first = raced(begin)
     tell("instructions", len(begin), first[0].soft)
-    best, rounds = first, material.plan.rounds
+    best, rounds = first, material.plan.terms.rounds
     if rounds > 1 and material.sets:
-        best = raced(_shown_to(material, first))
+        best = raced(_shown(material, first))
         tell("demonstrations", len(best), best[0].soft)
     if rounds > 2 and (material.sets or material.techniques):  # noqa: PLR2004 - the third round
         tried = _one_step_away(schema, material, best[0], examples, label)
@@ -129,30 +82,31 @@ def _one_step_away(
     return found
 
 
-def _shown_to(material: Material, first: Sequence[Entry]) -> list[Candidate]:
-    """The first half of the sets on two parents: the best, and the one that does best where the best fails."""
-    parents = [first[0].candidate, *(entry.candidate for entry in complement(first, _PARENTS - 1))]
-    sets = material.sets[: material.plan.first_sets]
-    kids = [with_demonstrations(parent, each) for parent in parents for each in sets]
-    return propose.distinct([material.active, *parents, *kids])
+def _shown(material: Material, first: Sequence[Entry]) -> list[Candidate]:
+    shown = (with_demonstrations(material.instructions[0], each) for each in _sets(material))
+    return propose.distinct([material.active, first[0].candidate, *shown])
+
+
+def _sets(material: Material) -> tuple[DemonstrationSet, ...]:
+    return material.sets[: material.plan.sets]
 
 
 def _crossed(material: Material, first: Sequence[Entry], second: Sequence[Entry]) -> list[Candidate]:
-    """The best demonstrations under other good instructions, and the sets that are left under the best instruction; the
-    best demonstrations in another order and number."""
+    """The best demonstrations under the best instructions and the one that is right where the best of them fails, the
+    second best under the best; the best in another order and number."""
     best = second[0].candidate
-    bare = first[0].candidate
-    shown = next((each for each in material.sets if each.is_in(best.prompt)), None)
-    partners = [entry.candidate for entry in first[: _PARTNERS + 1] if not entry.candidate.prompt.demonstrations]
-    crossed = [with_demonstrations(partner, shown) for partner in partners] if shown else []
-    late = [with_demonstrations(bare, each) for each in material.sets[material.plan.first_sets :]]
-    varied = [with_demonstrations(best, each) for each in demonstrations.variants(best.prompt)[: material.variants]]
+    sets = [each for entry in second for each in _sets(material) if each.is_in(entry.candidate.prompt)]
+    bare = [entry for entry in first if not entry.candidate.prompt.demonstrations]
+    partners = propose.distinct(each.candidate for each in [bare[0], *complement(bare, 1), *bare])
+    crossed = [with_demonstrations(partner, each) for each in sets[:1] for partner in partners[: PARTNERS + 1]]
+    crossed += [with_demonstrations(partners[0], each) for each in sets[1:2]]
+    varied = [with_demonstrations(best, each) for each in demonstrations.variants(best.prompt)[:VARIANTS]]
     runners_up = [entry.candidate for entry in second[:3]]
-    return propose.distinct([material.active, best, *runners_up, *crossed, *late, *varied])
+    return propose.distinct([material.active, best, *runners_up, *crossed, *varied])
 
 
-def instruction_set(prompts: Sequence[Candidate], own: Sequence[Candidate], plan: Plan) -> tuple[Candidate, ...]:
+def instruction_set(prompts: Sequence[Candidate], own: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """The instruction at hand, then `prompts` (the guideline, earlier challengers, the teacher's) and the templates in
-    turn, up to the plan: where few are tried neither crowds out the other."""
+    turn: where few are tried neither crowds out the other."""
     in_turn = [each for pair in zip_longest(prompts, own[1:]) for each in pair if each]
-    return tuple(propose.distinct([*own[:1], *in_turn])[: plan.instructions])
+    return tuple(propose.distinct([*own[:1], *in_turn]))

@@ -52,26 +52,30 @@ def labels(one: DemonstrationSet, places: Sequence[int]) -> Counter[str]:
     return Counter(one.demonstrations[place].labels["relevant"][0] for place in places)
 
 
-def test_the_most_similar_come_first_then_packs_then_diverse_ones() -> None:
+def packed_of(found: Sequence[DemonstrationSet]) -> DemonstrationSet:
+    return next(each for each in found if each.packs)
+
+
+def test_diverse_ones_come_first_then_the_most_similar_then_packs() -> None:
     found = likeness.sets(PAIR, [told(i) for i in range(60)], REAL.embed, random.Random(0))
-    assert [(each.shown, bool(each.packs)) for each in found] == [(4, False), (0, True), (0, False), (8, False)]
+    assert [(each.shown, bool(each.packs)) for each in found] == [(0, False), (8, False), (0, True), (4, False)]
     assert [each.origin for each in found] == [
-        f"the 4 most similar of {len(found[0].demonstrations)} demonstrations",
-        f"the nearest of {len(found[1].packs)} packs of 6 demonstrations",
         "8 demonstrations (diverse, balanced)",
-        f"the 8 most similar of {len(found[0].demonstrations)} demonstrations",
+        f"the 8 most similar of {len(found[1].demonstrations)} demonstrations",
+        f"the nearest of {len(found[2].packs)} packs of 6 demonstrations",
+        f"the 4 most similar of {len(found[1].demonstrations)} demonstrations",
     ]
 
 
 def test_a_few_examples_are_shown_to_all_alike() -> None:
     assert made(ring(11)) == []
-    assert [each.shown for each in made(ring(12))] == [4, 0, 0]
+    assert [each.shown for each in made(ring(12))] == [0, 0, 4]
 
 
 def test_the_pool_is_balanced_and_no_larger_than_48_or_two_a_label() -> None:
-    pool = likeness.sets(PAIR, [told(i) for i in range(200)], REAL.embed, random.Random(0))[0]
+    pool = likeness.sets(PAIR, [told(i) for i in range(200)], REAL.embed, random.Random(0))[-1]
     assert labels(pool, range(48)) == {"yes": 24, "no": 24}
-    many = likeness.sets(MANY, examples(MANY, 400), far_apart, random.Random(0))[0]
+    many = likeness.sets(MANY, examples(MANY, 400), far_apart, random.Random(0))[-1]
     assert Counter(each.labels["intent"] for each in many.demonstrations) == {(f"intent {i}",): 2 for i in range(77)}
 
 
@@ -80,11 +84,11 @@ def test_near_copies_of_what_is_in_stay_out() -> None:
     close = [point(100 + i, i * 20 + 13, "yes") for i in range(8)]
     twins = [Example(f"twin {e.id}", {"text": f"  {str(e.data['text']).upper()}"}, e.truth, DAY) for e in ring(8)]
     found = made((*ring(16), *close, *twins))
-    for each in found[0].demonstrations:
-        others = [other for other in found[0].demonstrations if other is not each]
+    for each in found[-1].demonstrations:
+        others = [other for other in found[-1].demonstrations if other is not each]
         angle = min(abs(_angle(each) - _angle(other)) for other in others)
         assert math.cos(math.radians(angle)) < selection.NEAR_COPY
-    assert len(found[0].demonstrations) <= 18
+    assert len(found[-1].demonstrations) <= 18
 
 
 def _angle(each: demonstrations.Demonstration) -> float:
@@ -94,7 +98,7 @@ def _angle(each: demonstrations.Demonstration) -> float:
 def test_packs_are_of_neighbours_and_hold_both_labels() -> None:
     """Three bunches, each of them of one label but for one example."""
     pool = [point(i, (0, 120, 240)[i % 3] + 15 * (i // 3), "yes" if i // 3 else "no") for i in range(18)]
-    packed = made(pool)[1]
+    packed = packed_of(made(pool))
     assert len(packed.packs) == 3
     for pack in packed.packs:
         assert len(pack) == 6
@@ -103,19 +107,19 @@ def test_packs_are_of_neighbours_and_hold_both_labels() -> None:
 
 
 def test_packs_of_many_labels_hold_eight_of_them() -> None:
-    packed = likeness.sets(MANY, examples(MANY, 300), far_apart, random.Random(0))[1]
+    packed = packed_of(likeness.sets(MANY, examples(MANY, 300), far_apart, random.Random(0)))
     for pack in packed.packs:
         assert len({packed.demonstrations[place].labels["intent"] for place in pack}) == 8
 
 
 def test_one_label_alone_makes_packs_of_it() -> None:
-    packed = made([replace(each, truth={"relevant": ("yes",)}) for each in ring()])[1]
+    packed = packed_of(made([replace(each, truth={"relevant": ("yes",)}) for each in ring()]))
     assert {tuple(labels(packed, pack)) for pack in packed.packs} == {("yes",)}
 
 
 def test_diverse_ones_are_balanced_and_less_alike_than_a_random_set() -> None:
     pool = [told(i) for i in range(60)]
-    diverse = likeness.sets(PAIR, pool, REAL.embed, random.Random(0))[2]
+    diverse = likeness.sets(PAIR, pool, REAL.embed, random.Random(0))[0]
     assert labels(diverse, range(8)) == {"yes": 4, "no": 4}
     by_chance = demonstrations.random_sets(PAIR, pool, (), 20, random.Random(0))[::2]
     assert [len(each.demonstrations) for each in by_chance] == [8] * 10
@@ -135,12 +139,12 @@ def test_the_same_seed_makes_the_same_sets() -> None:
 def test_texts_without_a_meaning_are_no_fault() -> None:
     """All vectors zero, so that nothing is nearer than anything else."""
     found = likeness.sets(PAIR, ring(), lambda texts: [(0.0, 0.0)] * len(texts), random.Random(0))
-    assert [len(each.demonstrations) for each in found] == [16, 6, 8]
+    assert [len(each.demonstrations) for each in found] == [8, 6, 16]
 
 
 def test_examples_that_cannot_be_read_are_not_shown() -> None:
     unreadable = [Example(f"u{i}", {}, {"relevant": ("yes",)}, DAY) for i in range(5)]
-    assert [each.shown for each in made((*ring(), *unreadable))] == [4, 0, 0]
+    assert [each.shown for each in made((*ring(), *unreadable))] == [0, 0, 4]
     assert made(unreadable) == []
 
 
@@ -152,7 +156,7 @@ def test_embeddings_that_fail_end_it() -> None:
         likeness.sets(PAIR, ring(), fails, random.Random(0))
 
 
-@pytest.mark.parametrize("number", [0, 1, 3])
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_no_example_is_asked_with_its_own_answer_under_a_prompt_that_selects(number: int) -> None:
     """One prompt serves all of them, so that what it was asked is found again."""
     pool = tuple(told(i) for i in range(60))
@@ -171,6 +175,19 @@ def test_no_example_is_asked_with_its_own_answer_under_a_prompt_that_selects(num
 @pytest.mark.parametrize("shared_only", [False, True])
 def test_where_all_tasks_are_to_see_the_same_no_set_selects(shared_only: bool) -> None:
     pool = tuple(told(i) for i in range(40))
-    found, _ = drawn(Draw(PAIR, pool, (), embed=REAL.embed, shared_only=shared_only), 12, 6, 0)
+    found = drawn(Draw(PAIR, pool, (), embed=REAL.embed, shared_only=shared_only), 12, 0)
     assert any(each.shown or each.packs for each in found) is not shared_only
     assert any("diverse" in each.origin for each in found)
+
+
+@pytest.mark.parametrize(
+    ("count", "kinds"),
+    [(1, ["hand"]), (2, ["hand", "random"]), (4, ["hand", "random", "diverse", "random"])],
+)
+def test_what_people_chose_comes_first_then_random_sets_and_those_by_likeness_in_turn(
+    count: int, kinds: list[str]
+) -> None:
+    pool = tuple(told(i) for i in range(40))
+    fixed = tuple(made for example in pool[:2] if (made := demonstrations.demonstration(PAIR, example)))
+    found = drawn(Draw(PAIR, pool, (), fixed, REAL.embed), count, 0)
+    assert [kind in each.origin for kind, each in zip(kinds, found, strict=True)] == [True] * count

@@ -304,7 +304,7 @@ def test_what_people_split_on_never_reaches_the_teacher_as_an_error() -> None:
     run(
         World(items, level(0.5)),
         lambda request: requests.append(request) or teach(request),  # type: ignore[func-returns-value]
-        **NARROW,
+        calls=1000,
     )
     told = {item.id for item in items if any(f'"{item.data["text"]}" (annotators' in each for each in requests)}
     assert told

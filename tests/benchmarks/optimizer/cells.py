@@ -50,7 +50,7 @@ class Cell:
     codes: CodeKind = "auto"
     every: int = 1
     pooled: int = 16
-    sets_drawn: int = 3
+    sets_drawn: int = 8
 
     @cached_property
     def schema(self) -> LabelingSchema:
@@ -159,7 +159,6 @@ CELLS = (
         learn=120,
         test=150,
         pooled=8,
-        sets_drawn=2,
     ),
     Cell(
         name="20 of 77 intents of bank customers",
@@ -174,6 +173,5 @@ CELLS = (
         codes="letters",  # one call each; as words they take up to 24
         every=4,
         pooled=6,
-        sets_drawn=2,
     ),
 )

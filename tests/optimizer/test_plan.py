@@ -1,0 +1,108 @@
+"""What a budget of LLM calls is spent on, and that it is spent."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.optimizer.world import FOUR, World, examples, level, promising
+from worker.optimize import optimize
+from worker.outcomes import Outcome
+from worker.plan import Plan, Terms, plan_for, race_calls, wider
+
+
+@pytest.mark.parametrize("calls", [100, 400, 1000, 2000, 10_000])
+@pytest.mark.parametrize("n", [10, 40, 90, 119])
+@pytest.mark.parametrize("prices", [(1.0, 1.0), (3.7, 1.0), (1.0, 4.0)])
+def test_a_plan_fits_its_budget_or_is_the_smallest(n: int, calls: int, prices: tuple[float, float]) -> None:
+    plan = plan_for(Terms(n, bare=prices[0], shown=prices[1]), calls)
+    assert plan.calls <= calls or (plan.instructions, plan.sets, plan.examples) == (2, 2, min(n, 40))
+    assert plan.examples <= n
+
+
+@pytest.mark.parametrize("folds", [True, False])
+def test_a_larger_budget_never_tries_less(folds: bool) -> None:
+    plans = [plan_for(Terms(300, cross_fitted=folds), calls) for calls in range(200, 20_000, 200)]
+    for widths in ([plan.instructions for plan in plans], [plan.sets for plan in plans]):
+        assert widths == sorted(widths)
+    assert (plans[0].instructions, plans[-1].instructions, plans[-1].sets, plans[-1].examples) == (2, 20, 16, 300)
+
+
+def test_many_labels_are_searched_on_as_far_as_the_budget_goes() -> None:
+    plan = plan_for(Terms(5000, cross_fitted=False), 2000)
+    assert plan.instructions >= 10
+    assert 150 <= plan.examples < 400
+
+
+def test_of_what_costs_more_calls_fewer_are_tried() -> None:
+    """Three calls an answer zero-shot, where labels' words begin alike; one where demonstrations show the words."""
+    dear = plan_for(Terms(60, bare=3.0), 3000)
+    assert dear.sets > 6
+    assert dear.instructions <= dear.sets / 2
+    shown = plan_for(Terms(60, shown=3.0), 3000)
+    assert shown.instructions > shown.sets
+
+
+def test_techniques_are_part_of_the_plan() -> None:
+    terms = Terms(48)
+    assert Plan(6, 4, 48, replace(terms, extra=4)).calls > Plan(6, 4, 48, terms).calls
+    assert plan_for(Terms(100, extra=8), 2000).calls <= 2000
+
+
+def test_a_race_halves_what_is_left() -> None:
+    # 8 on 24, 4 on 24 more, 2 on the other 52.
+    assert race_calls(8, 100) == 8 * 24 + 4 * 24 + 2 * 52
+    assert race_calls(1, 100) == 100
+
+
+def test_the_next_plan_is_larger_and_fits_at_the_price_of_the_last() -> None:
+    plan = plan_for(Terms(100), 800)
+    more = wider(plan, spent=400, calls=2000)
+    assert more
+    assert plan.calls < more.calls <= 2.5 * plan.calls
+    assert wider(plan, spent=1900, calls=2000) is None
+    assert wider(plan, spent=1, calls=700) is None  # the first are cheap: others share nothing with them
+    largest = Plan(20, 16, 100, Terms(100))
+    assert wider(largest, spent=1, calls=10**9) is None
+
+
+@pytest.mark.parametrize("calls", [600, 1200, 2000])
+@pytest.mark.parametrize(("n", "accuracy"), [(40, None), (100, None), (100, 0.75), (220, None)])
+def test_a_run_takes_no_more_than_its_calls_and_uses_most_of_them(n: int, accuracy: float | None, calls: int) -> None:
+    """Unless all that there is was tried."""
+    world = World(examples(count=n), level(accuracy) if accuracy else promising())
+    found = optimize(world.problem(calls=calls), world.tools())
+    assert found.decision != "out_of_budget"
+    assert len(world.asked) <= calls
+    everything = n == 40 and calls == 2000
+    assert len(world.asked) >= 0.55 * calls or everything
+
+
+def test_a_budget_that_ends_in_a_wider_search_leaves_what_the_last_one_found() -> None:
+    """The ledger pays for fewer calls than were planned with: others spend from it too."""
+    whole = World(examples(count=60), promising())
+    optimize(whole.problem(calls=3000), whole.tools())
+    world = World(examples(count=60), promising(), budget=len(whole.asked) - 100)
+    found = optimize(world.problem(calls=3000), world.tools())
+    assert len(world.asked) == len(whole.asked) - 100
+    assert found.decision in {"published", "kept", "no_headroom"}
+
+
+class Dear(World):
+    """Two questions' worth of calls without demonstrations."""
+
+    def label(self, prompt: Any, asked: Any) -> list[Outcome]:
+        outcomes = super().label(prompt, asked)
+        if prompt.demonstrations:
+            return outcomes
+        return [replace(each, answers=replace(each.answers, calls=4)) if each.answers else each for each in outcomes]
+
+
+def test_calls_are_counted_as_the_model_takes_them() -> None:
+    world = Dear(examples(FOUR, 100), promising(), FOUR)
+    optimize(world.problem(calls=2000), world.tools())
+    bare = sum(not prompt.demonstrations for prompt, _ in world.asked)
+    assert 4 * bare + len(world.asked) - bare <= 2000
+    sets = {repr(prompt.demonstrations) for prompt, _ in world.asked if prompt.demonstrations}
+    wordings = {prompt.instruction for prompt, _ in world.asked if not prompt.demonstrations}
+    assert len(sets) > len(wordings)

@@ -1,0 +1,104 @@
+"""How much a search tries on how many examples, so that it fits a budget of LLM calls."""
+
+from dataclasses import dataclass, replace
+
+from worker.race import stages
+
+PARTNERS = 3  # of the best demonstrations, beside the best instruction
+VARIANTS = 2  # of the best demonstrations
+MOST_SETS = 16
+
+_MOST_INSTRUCTIONS = 20
+_LEVELS = (20, 16, 12, 10, 8, 6, 5, 4, 3, 2)
+_LEAST_ALIVE = 2
+# A wider search on so many examples beats a narrower one on more of them; on fewer none tells prompts apart.
+_ENOUGH, _LEAST = 150, 40
+# Evaluations beyond those of one race from scratch. Each fold begins with other examples, so that other candidates
+# survive their first stage, and the last race is among others, the more of them the more there were. Measured in worlds
+# with nothing to gain, where most differ.
+_MARGIN, _MARGIN_OF_FOLDS = 1.1, 1.8
+_MARGIN_OF_LAST, _MOST_OF_LAST = 0.5, 3.0
+_STEPS = (2.0, 1.5, 1.25)  # to the next plan, as far as the calls go
+_LEAST_PRICE = 0.9  # calls taken, of those that were planned
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """`n` examples are there; `cross_fitted`: the search is repeated without each fold. An example takes `bare` LLM
+    calls zero-shot and `shown` with demonstrations, which differ where labels' words begin alike, and `extra` under the
+    techniques that are tried last."""
+
+    n: int
+    cross_fitted: bool = True
+    rounds: int = 3
+    extra: int = 0
+    bare: float = 1.0
+    shown: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """So many instructions and sets of demonstrations on so many examples."""
+
+    instructions: int
+    sets: int
+    examples: int
+    terms: Terms
+
+    @property
+    def calls(self) -> int:
+        """About the most that it takes when nothing is cached."""
+        late = min(PARTNERS, self.instructions - 1) + VARIANTS + min(1, self.sets - 1) + self.terms.extra
+        races = (
+            self._asked(self.instructions) * self.terms.bare,
+            self._asked(self.sets) * self.terms.shown,
+            race_calls(late, self.examples) * self._of_last * self.terms.shown,
+        )
+        return round(sum(races[: self.terms.rounds]))
+
+    @property
+    def _of_last(self) -> float:
+        if not self.terms.cross_fitted:
+            return _MARGIN
+        return min(_MOST_OF_LAST, _MARGIN_OF_LAST * max(self.instructions, self.sets))
+
+    def _asked(self, width: int) -> float:
+        """All folds race the same candidates: no more than each on all examples."""
+        margin = _MARGIN_OF_FOLDS if self.terms.cross_fitted else _MARGIN
+        return min(margin * race_calls(width, self.examples), width * self.examples)
+
+
+def plan_for(terms: Terms, calls: int) -> Plan:
+    """The widest that fits on 150 of the examples, and with it as many of them as fit, 40 at least. Of what costs more
+    an example fewer are tried."""
+    enough = min(terms.n, _ENOUGH)
+    plans = [Plan(*_width(level, terms), enough, terms) for level in _LEVELS]
+    widest = next((plan for plan in plans if plan.calls <= calls), plans[-1])
+    least = min(terms.n, _LEAST)
+    sizes = (replace(widest, examples=size) for size in range(terms.n, least, -1))
+    return next((plan for plan in sizes if plan.calls <= calls), replace(widest, examples=least))
+
+
+def wider(plan: Plan, *, spent: int, calls: int) -> Plan | None:
+    """The next larger one that is likely to fit into `calls`, as `plan` took `spent` of them; None where none is."""
+    price = max(_LEAST_PRICE, spent / plan.calls)
+    for step in _STEPS:
+        found = plan_for(plan.terms, round(step * plan.calls))
+        if plan.calls < found.calls <= calls / price:
+            return found
+    return None
+
+
+def race_calls(candidates: int, n: int) -> int:
+    """Evaluations of one race from scratch."""
+    calls, before, alive = 0, 0, candidates
+    for size in stages(n):
+        calls += alive * (size - before)
+        before, alive = size, max(min(alive, _LEAST_ALIVE), -(-alive // 2))
+    return calls
+
+
+def _width(level: int, terms: Terms) -> tuple[int, int]:
+    instructions = round(level * min(1.0, terms.shown / terms.bare))
+    sets = round(level * min(1.0, terms.bare / terms.shown))
+    return max(2, min(_MOST_INSTRUCTIONS, instructions)), max(2, min(MOST_SETS, sets))
