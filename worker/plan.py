@@ -12,7 +12,7 @@ _MOST_INSTRUCTIONS = 20
 _LEVELS = (20, 16, 12, 10, 8, 6, 5, 4, 3, 2)
 _LEAST_ALIVE = 2
 # A wider search on so many examples beats a narrower one on more of them; on fewer none tells prompts apart.
-_ENOUGH, _LEAST = 150, 40
+_ENOUGH, _LEAST = 150, 24
 # Evaluations beyond those of one race from scratch. Each fold begins with other examples, so that other candidates
 # survive their first stage, and the last race is among others, the more of them the more there were. Measured in worlds
 # with nothing to gain, where most differ.
@@ -69,7 +69,7 @@ class Plan:
 
 
 def plan_for(terms: Terms, calls: int) -> Plan:
-    """The widest that fits on 150 of the examples, and with it as many of them as fit, 40 at least. Of what costs more
+    """The widest that fits on 150 of the examples, and with it as many of them as fit, 24 at least. Of what costs more
     an example fewer are tried."""
     enough = min(terms.n, _ENOUGH)
     plans = [Plan(*_width(level, terms), enough, terms) for level in _LEVELS]

@@ -16,7 +16,7 @@ from worker.plan import Plan, Terms, plan_for, race_calls, wider
 @pytest.mark.parametrize("prices", [(1.0, 1.0), (3.7, 1.0), (1.0, 4.0)])
 def test_a_plan_fits_its_budget_or_is_the_smallest(n: int, calls: int, prices: tuple[float, float]) -> None:
     plan = plan_for(Terms(n, bare=prices[0], shown=prices[1]), calls)
-    assert plan.calls <= calls or (plan.instructions, plan.sets, plan.examples) == (2, 2, min(n, 40))
+    assert plan.calls <= calls or (plan.instructions, plan.sets, plan.examples) == (2, 2, min(n, 24))
     assert plan.examples <= n
 
 
@@ -106,3 +106,27 @@ def test_calls_are_counted_as_the_model_takes_them() -> None:
     sets = {repr(prompt.demonstrations) for prompt, _ in world.asked if prompt.demonstrations}
     wordings = {prompt.instruction for prompt, _ in world.asked if not prompt.demonstrations}
     assert len(sets) > len(wordings)
+
+
+def test_labels_that_the_search_has_no_calls_for_decide_on_its_winner() -> None:
+    """Of the active prompt and the winner alone they are asked, after all that was searched."""
+    world = World(examples(count=100), promising())
+    found = optimize(world.problem(calls=600), world.tools())
+    assert found.estimate
+    assert found.estimate.n == 100
+    assert len(world.asked) <= 600
+    asked: dict[str, set[str]] = {}
+    for prompt, item_id in world.asked:
+        asked.setdefault(item_id, set()).add(repr(prompt))
+    by_two = [item_id for item_id, prompts in asked.items() if len(prompts) == 2]
+    assert len(by_two) >= 30
+    first = next(i for i, (_, item_id) in enumerate(world.asked) if item_id in by_two)
+    searched = [item_id for _, item_id in world.asked[:first]]
+    assert not set(searched) & set(by_two)
+
+
+def test_no_label_is_left_where_calls_are_plenty() -> None:
+    world = World(examples(count=100), promising())
+    found = optimize(world.problem(calls=3000), world.tools())
+    assert found.estimate
+    assert found.estimate.n == 100
