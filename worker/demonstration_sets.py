@@ -32,7 +32,8 @@ def drawn(draw: Draw, count: int, seed: int) -> tuple[DemonstrationSet, ...]:
     rng, other = random.Random(seed), random.Random(seed)  # noqa: S311 - not a secret; fewer sets are the first of more
     chance = demonstrations.random_sets(draw.schema, draw.pool, draw.errors, count, rng)
     fixed = [demonstrations.by_hand(draw.fixed)] if draw.fixed else []
-    alike = likeness.sets(draw.schema, draw.pool, draw.embed, other) if draw.embed and count > len(fixed) else []
+    more = count - len(fixed) > 1  # the first is random
+    alike = likeness.sets(draw.schema, draw.pool, draw.embed, other) if draw.embed and more else []
     alike = [each for each in alike if not draw.shared_only or not (each.shown or each.packs)]
     in_turn = [each for pair in zip_longest(chance, alike) for each in pair if each]
     return tuple([*fixed, *in_turn][:count])
