@@ -15,7 +15,6 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Literal
 
 from threadpoolctl import threadpool_limits
@@ -180,7 +179,7 @@ class _Run:
 
     def _widened(self, tried: _Tried, material: search.Material, apart: Collection[str]) -> _Tried:
         """By the widest search that the calls pay for, when all labels that it does not see are to decide."""
-        limit = self._calls - self._kept_back(material.plan)
+        limit = self._calls - self._kept_back(material.plan.examples)
         while plan := wider(material.plan, spent=self._meter.calls, calls=limit):
             self._meter.limit = limit
             material = replace(material, plan=plan)
@@ -188,7 +187,7 @@ class _Run:
                 tried = self._tried(material, apart)
             except BudgetError:
                 break
-            limit = self._calls - self._kept_back(plan)
+            limit = self._calls - self._kept_back(plan.examples)
         self._meter.limit = None
         return tried
 
@@ -200,8 +199,8 @@ class _Run:
     def _judged(self, tried: _Tried, apart: Collection[str]) -> Finding:
         winner = tried.best[0]
         self._tools.tell("deciding", 1.0, 1, winner.soft)
-        untouched = self._held if self._looks else self._left_over(tried, apart)
-        deciding = [*tried.deciding, *self._compared(winner, untouched)]
+        untouched = self._compared(winner, self._held) if self._looks else self._on_the_rest(tried, apart)
+        deciding = [*tried.deciding, *untouched]
         pairs = [each.pair for each in deciding]
         ruling = self._ruled(pairs, costs(deciding))
         found = told(winner.prompt, winner.candidate.origin, pairs, ruling, self._problem.active)
@@ -226,17 +225,17 @@ class _Run:
             bare=bare,
             shown=shown,
         )
-        return plan_for(terms, int(_BEGIN * self._calls if terms.cross_fitted else self._calls - self._kept_back()))
+        return plan_for(terms, self._calls - self._kept_back(terms.n) if self._looks else int(_BEGIN * self._calls))
 
     def _price(self, candidate: Candidate) -> float:
         """On examples that the teacher does not read."""
         unread = [example for example in self._open if example.split != "train"] or self._open
-        looked = self._label(candidate.prompt, unread[:_FIRST_LOOK])
-        return max(1.0, fmean([outcome.answers.calls for outcome in looked if outcome.answers] or [1]))
+        self._label(candidate.prompt, unread[:_FIRST_LOOK])
+        return self._meter.price(candidate.prompt)
 
-    def _kept_back(self, plan: Plan | None = None) -> int:
-        """What the decision takes: on the holdout, or on what the plan leaves."""
-        left = len(self._held) if self._looks or plan is None else len(self._open) - plan.examples
+    def _kept_back(self, examples: int) -> int:
+        """What the decision takes: on the holdout, or on what a search on so many examples leaves."""
+        left = len(self._held) if self._looks else len(self._open) - examples
         return math.ceil(2 * left * self._dearest)
 
     def _techniques(self) -> tuple[Technique, ...]:
@@ -290,12 +289,17 @@ class _Run:
 
     # -- what decides
 
-    def _left_over(self, tried: _Tried, apart: Collection[str]) -> list[Example]:
-        """Labels that the search had no calls for are a holdout of its winner, as far as the calls go now."""
+    def _on_the_rest(self, tried: _Tried, apart: Collection[str]) -> list[Compared]:
+        """Labels that the search had no calls for are a holdout of its winner, as far as the calls go now; without them
+        the folds decide alone."""
+        winner = tried.best[0]
         seen = {*apart, *(each.pair.id for each in tried.deciding)}
-        each = self._meter.price(self._problem.active) + self._meter.price(tried.best[0].prompt)
+        each = self._meter.price(self._problem.active) + self._meter.price(winner.prompt)
         count = max(0, int((self._calls - self._meter.calls) / each))
-        return [example for example in self._open if example.id not in seen][:count]
+        try:
+            return self._compared(winner, [example for example in self._open if example.id not in seen][:count])
+        except BudgetError:
+            return []
 
     def _cross_fitted(self, material: search.Material, examples: Sequence[Example]) -> list[Compared]:
         """Each example once, under what the search without its fold chose."""

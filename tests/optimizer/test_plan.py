@@ -89,7 +89,7 @@ def test_a_budget_that_ends_in_a_wider_search_leaves_what_the_last_one_found() -
 
 
 class Dear(World):
-    """Two questions' worth of calls without demonstrations."""
+    """An answer takes four calls without demonstrations."""
 
     def label(self, prompt: Any, asked: Any) -> list[Outcome]:
         outcomes = super().label(prompt, asked)
@@ -123,6 +123,15 @@ def test_labels_that_the_search_has_no_calls_for_decide_on_its_winner() -> None:
     first = next(i for i, (_, item_id) in enumerate(world.asked) if item_id in by_two)
     searched = [item_id for _, item_id in world.asked[:first]]
     assert not set(searched) & set(by_two)
+
+
+def test_where_nobody_pays_for_the_labels_that_are_left_the_folds_decide_alone() -> None:
+    whole = World(examples(count=100), promising())
+    assert optimize(whole.problem(calls=600), whole.tools()).decision != "out_of_budget"
+    world = World(examples(count=100), promising(), budget=len(whole.asked) - 5)
+    found = optimize(world.problem(calls=600), world.tools())
+    assert found.estimate
+    assert 24 <= found.estimate.n < 100
 
 
 def test_no_label_is_left_where_calls_are_plenty() -> None:
