@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from worker.race import stages
+from worker.race import stages, survivors
 
 PARTNERS = 3  # of the best demonstrations, beside the best instruction
 VARIANTS = 2  # of the best demonstrations
@@ -10,7 +10,6 @@ MOST_SETS = 16
 
 _MOST_INSTRUCTIONS = 20
 _LEVELS = (20, 16, 12, 10, 8, 6, 5, 4, 3, 2)
-_LEAST_ALIVE = 2
 # A wider search on so many examples beats a narrower one on more of them; on fewer none tells prompts apart.
 _ENOUGH, _LEAST = 150, 24
 # Evaluations beyond those of one race from scratch. Each fold begins with other examples, so that other candidates
@@ -94,7 +93,7 @@ def race_calls(candidates: int, n: int) -> int:
     calls, before, alive = 0, 0, candidates
     for size in stages(n):
         calls += alive * (size - before)
-        before, alive = size, max(min(alive, _LEAST_ALIVE), -(-alive // 2))
+        before, alive = size, survivors(alive)
     return calls
 
 

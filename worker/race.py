@@ -77,7 +77,7 @@ def race(
     for number, size in enumerate(sizes):
         entries = sorted((entry(each, size) for each in alive), key=_soft_rank if soft else _hard_rank)
         if number < len(sizes) - 1:
-            most = max(_LEAST_FINALISTS, math.ceil(len(entries) / 2))
+            most = survivors(len(entries))
             entries, out = entries[:most], entries[most:]
             stopped = [*out, *stopped]
             alive = [entry.candidate for entry in entries]
@@ -93,6 +93,11 @@ def stages(n: int) -> list[int]:
         found.append(size)
         size *= 2
     return [*found, n]
+
+
+def survivors(candidates: int) -> int:
+    """How many of them go on to the next stage."""
+    return min(candidates, max(_LEAST_FINALISTS, math.ceil(candidates / 2)))
 
 
 def enter(schema: LabelingSchema, candidate: Candidate, examples: Sequence[Example], label: Label) -> Entry:

@@ -23,10 +23,10 @@ def weighed(service: Service, to: Target, examples: tuple[Example, ...], label: 
         found = graded(schema, prompt, examples, fair(schema, label))
     except BudgetError:
         return examples
-    return by_frame(examples, frame(schema, examples, known, found))
+    return _by_frame(examples, frame(schema, examples, known, found))
 
 
-def by_frame(examples: Sequence[Example], framed: Frame) -> tuple[Example, ...]:
+def _by_frame(examples: Sequence[Example], framed: Frame) -> tuple[Example, ...]:
     """One without a score stands for itself."""
     sample = framed.sample({example.id for example in examples})
     weights = dict(zip((example.id for example in framed.of(sample)), sample.weights.tolist(), strict=True))
