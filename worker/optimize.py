@@ -46,7 +46,7 @@ LEAST_LABELS = 10
 _TEACHER_FROM = 60
 _HOLDOUT_FROM = 200
 _LEAST_FRESH = 25
-_SURE: dict[Kind, float] = {"cross-fitted": 0.95, "holdout": 0.9}
+_SURE = 0.9
 _FEW, _FOLDS_OF_FEW, _FOLDS = 30, 5, 4
 _FIRST_LOOK = 16
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
@@ -313,7 +313,7 @@ class _Run:
 
     def _ruled(self, pairs: Sequence[Pair], costs: Costs) -> Ruling:
         """While the holdout rests nothing passes: each look at whatever labels is one more chance to be lucky."""
-        ruling = rule(pairs, kind=self._kind, sure=self._problem.sure or _SURE[self._kind], costs=costs)
+        ruling = rule(pairs, kind=self._kind, sure=self._problem.sure or _SURE, costs=costs)
         resting = (_RESTS.format(self._problem.fresh),) if self._rests else ()
         return replace(ruling, objections=(*ruling.objections, *resting))
 

@@ -6,9 +6,9 @@ number, and techniques. As many sets as instructions: on small models sets lie 2
 and a race drops the bad ones early.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import cycle, zip_longest
 
 from backend.labeling.schema import LabelingSchema
 from worker import demonstrations, propose, techniques
@@ -20,6 +20,8 @@ from worker.plan import PARTNERS, VARIANTS, Plan
 from worker.propose import Candidate, with_demonstrations
 from worker.race import Entry, race
 from worker.techniques import Technique
+
+_OWN = 3  # sets under the instruction at hand, to one under another, where those are mixed
 
 # Told after each round: its name, candidates alive, the best's soft score.
 Told = Callable[[str, int, float], None]
@@ -60,7 +62,7 @@ def search(
     begin = propose.distinct([material.active, *material.instructions[: material.plan.instructions]])
     first = raced(begin)
     tell("instructions", len(begin), first[0].soft)
-    best, rounds = first, material.plan.terms.rounds
+    best, rounds = first, material.plan.rounds
     if rounds > 1 and material.sets:
         best = raced(_shown(material, first))
         tell("demonstrations", len(best), best[0].soft)
@@ -83,8 +85,16 @@ def _one_step_away(
 
 
 def _shown(material: Material, first: Sequence[Entry]) -> list[Candidate]:
-    shown = (with_demonstrations(material.instructions[0], each) for each in _sets(material))
+    shown = [with_demonstrations(*pair) for pair in zip(_parents(material), _sets(material), strict=False)]
     return propose.distinct([material.active, first[0].candidate, *shown])
+
+
+def _parents(material: Material) -> Iterator[Candidate]:
+    """The instruction at hand for each set; where instructions are mixed, for every fourth set one of the others."""
+    own, *others = material.instructions if material.plan.mixes else material.instructions[:1]
+    for other in cycle(others or [own]):
+        yield from [own] * _OWN
+        yield other
 
 
 def _sets(material: Material) -> tuple[DemonstrationSet, ...]:
@@ -92,12 +102,13 @@ def _sets(material: Material) -> tuple[DemonstrationSet, ...]:
 
 
 def _crossed(material: Material, first: Sequence[Entry], second: Sequence[Entry]) -> list[Candidate]:
-    """The best demonstrations under the best instructions and the one that is right where the best of them fails, the
-    second best under the best; the best in another order and number."""
+    """The best demonstrations under the best instructions and the one that is right where the best of them fails, or
+    where those are mixed under the next ones; the second best under the best; the best in another order and number."""
     best = second[0].candidate
     sets = [each for entry in second for each in _sets(material) if each.is_in(entry.candidate.prompt)]
     bare = [entry for entry in first if not entry.candidate.prompt.demonstrations]
-    partners = propose.distinct(each.candidate for each in [bare[0], *complement(bare, 1), *bare])
+    compared = [entry.candidate for entry in [bare[0], *complement(bare, 1), *bare]]
+    partners = propose.distinct([*compared, *(material.instructions if material.plan.mixes else ())])
     crossed = [with_demonstrations(partner, each) for each in sets[:1] for partner in partners[: PARTNERS + 1]]
     crossed += [with_demonstrations(partners[0], each) for each in sets[1:2]]
     varied = [with_demonstrations(best, each) for each in demonstrations.variants(best.prompt)[:VARIANTS]]

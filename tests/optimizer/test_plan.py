@@ -10,13 +10,16 @@ from worker.optimize import optimize
 from worker.outcomes import Outcome
 from worker.plan import Plan, Terms, plan_for, race_calls, wider
 
+DEAR = (3.7, 1.0)  # calls an answer zero-shot, where labels' words begin alike, and where demonstrations show them
+
 
 @pytest.mark.parametrize("calls", [100, 400, 1000, 2000, 10_000])
 @pytest.mark.parametrize("n", [10, 40, 90, 119])
-@pytest.mark.parametrize("prices", [(1.0, 1.0), (3.7, 1.0), (1.0, 4.0)])
+@pytest.mark.parametrize("prices", [(1.0, 1.0), DEAR, (1.0, 4.0)])
 def test_a_plan_fits_its_budget_or_is_the_smallest(n: int, calls: int, prices: tuple[float, float]) -> None:
     plan = plan_for(Terms(n, bare=prices[0], shown=prices[1]), calls)
-    assert plan.calls <= calls or (plan.instructions, plan.sets, plan.examples) == (2, 2, min(n, 24))
+    least = 1 if prices == DEAR else 2
+    assert plan.calls <= calls or (plan.instructions, plan.sets, plan.examples) == (least, 2, min(n, 24))
     assert plan.examples <= n
 
 
@@ -35,12 +38,19 @@ def test_many_labels_are_searched_on_as_far_as_the_budget_goes() -> None:
 
 
 def test_of_what_costs_more_calls_fewer_are_tried() -> None:
-    """Three calls an answer zero-shot, where labels' words begin alike; one where demonstrations show the words."""
-    dear = plan_for(Terms(60, bare=3.0), 3000)
-    assert dear.sets > 6
-    assert dear.instructions <= dear.sets / 2
+    dearer = plan_for(Terms(60, bare=1.6), 3000)
+    assert dearer.instructions < dearer.sets
     shown = plan_for(Terms(60, shown=3.0), 3000)
     assert shown.instructions > shown.sets
+
+
+def test_where_zero_shot_answers_are_dear_only_the_instruction_at_hand_is_asked_so_and_sets_come_first() -> None:
+    plans = [plan_for(Terms(100, bare=3.0), calls) for calls in range(400, 6000, 200)]
+    assert {plan.instructions for plan in plans} == {1}
+    assert {plan.rounds for plan in plans if plan.sets < 16} == {2}
+    assert {plan.rounds for plan in plans if plan.sets == 16} >= {3}
+    zero_shot_alone = plan_for(Terms(100, bare=3.0, rounds=1), 3000)
+    assert zero_shot_alone.instructions > 2
 
 
 def test_techniques_are_part_of_the_plan() -> None:

@@ -102,6 +102,21 @@ def test_rounds_add_demonstrations_then_combinations(rounds: int, raced: set[int
     assert len(sets) == {1: 1, 2: 5, 3: 7}[rounds]  # none, four sets, the best of them turned and halved
 
 
+def test_where_one_instruction_alone_is_asked_zero_shot_others_run_under_every_fourth_set() -> None:
+    world = World(examples(FOUR, 48), level(0.7), FOUR)
+    plan = planned(1, 8, 48)
+    given = material(world, plan)
+    assert plan.rounds == 2
+    first, _ = search(FOUR, given, world.items, world.label, lambda *_: None)
+    assert [each.candidate.prompt for each in first] == [ACTIVE]
+    under = {prompt.instruction: set[str]() for prompt, _ in world.asked if prompt.demonstrations}
+    for prompt, _ in world.asked:
+        if prompt.demonstrations:
+            under[prompt.instruction].add(repr(prompt.demonstrations))
+    own, *others = (each.prompt.instruction for each in given.instructions)
+    assert {instruction: len(sets) for instruction, sets in under.items()} == {own: 6, others[0]: 1, others[1]: 1}
+
+
 def test_the_active_prompt_runs_in_every_race() -> None:
     world = World(examples(count=48), better_if(lambda prompt: prompt == ACTIVE))
     first, last = searched(world, planned(6, 4, 48))

@@ -159,6 +159,7 @@ CELLS = (
         learn=120,
         test=150,
         pooled=8,
+        sets_drawn=16,
     ),
     Cell(
         name="20 of 77 intents of bank customers",
