@@ -56,8 +56,8 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """`ratio` of the challenger's tokens a task to the active version's; failures are shares of tasks without a usable
-    answer."""
+    """`ratio` of the challenger's tokens a task, cached ones counted in part, to the active version's; failures are
+    shares of tasks without a usable answer."""
 
     ratio: float = 1.0
     active_failures: float = 0.0

@@ -1,9 +1,15 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
+from backend.labeling.engines.base import Usage
 from backend.labeling.prompt import Prompt
 from tests.optimizer.world import ACTIVE, BOTH, PAIR, SEVERAL, World, better_if, examples, level
 from worker.comparison import compared, costs
+from worker.examples import Example
 from worker.gate import Costs
+from worker.outcomes import Outcome
 
 OTHER = Prompt("Another wording.")
 
@@ -33,6 +39,18 @@ def test_costs_are_the_sums_of_what_both_answered() -> None:
     )
     found = costs(compared(PAIR, ACTIVE, OTHER, world.items, world.label))
     assert found == Costs(ratio=pytest.approx(251 / 101), active_failures=0.05, challenger_failures=0.05)
+
+
+def test_tokens_that_a_prefix_cache_holds_count_a_quarter() -> None:
+    world = World(examples(count=5), level(0.8))
+
+    def label(prompt: Prompt, items: Sequence[Example]) -> list[Outcome]:
+        usage = Usage(400, 320, 1) if prompt == OTHER else Usage(100, 0, 1)
+        found = world.label(prompt, items)
+        return [replace(each, answers=each.answers and replace(each.answers, usage=usage)) for each in found]
+
+    # 80 + 320 / 4 + 1 = 161 to 101.
+    assert costs(compared(PAIR, ACTIVE, OTHER, world.items, label)).ratio == pytest.approx(161 / 101)
 
 
 def test_a_prompt_that_mends_failures_is_not_dear_for_it() -> None:
