@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.optimizer.world import FOUR, World, examples, level, promising
+from backend.labeling.prompt import Prompt
+from tests.optimizer.world import FOUR, World, better_if, examples, level, promising
 from worker.optimize import optimize
 from worker.outcomes import Outcome
 from worker.plan import Plan, Terms, plan_for, race_calls, wider
@@ -116,6 +117,16 @@ def test_calls_are_counted_as_the_model_takes_them() -> None:
     sets = {repr(prompt.demonstrations) for prompt, _ in world.asked if prompt.demonstrations}
     wordings = {prompt.instruction for prompt, _ in world.asked if not prompt.demonstrations}
     assert len(sets) > len(wordings)
+
+
+def test_a_better_instruction_is_found_under_demonstrations_where_zero_shot_answers_are_dear() -> None:
+    taught = Prompt("Which side is meant?")
+    world = Dear(examples(FOUR, 100), better_if(lambda prompt: prompt.instruction == taught.instruction), FOUR)
+    found = optimize(world.problem(calls=2000, seeds=(taught,)), world.tools())
+    assert found.decision == "published"
+    assert found.challenger
+    assert found.challenger.instruction == taught.instruction
+    assert found.challenger.demonstrations
 
 
 def test_labels_that_the_search_has_no_calls_for_decide_on_its_winner() -> None:
