@@ -17,7 +17,7 @@ from worker.search import Material, instruction_set, search
 
 
 def planned(instructions: int, sets: int, examples: int, rounds: int = 3) -> Plan:
-    return Plan(instructions, sets, examples, Terms(examples, rounds=rounds))
+    return Plan(instructions, sets, examples, rounds, Terms(examples, rounds=rounds))
 
 
 def material(world: World, plan: Plan, active: Prompt = ACTIVE) -> Material:
@@ -104,9 +104,8 @@ def test_rounds_add_demonstrations_then_combinations(rounds: int, raced: set[int
 
 def test_where_one_instruction_alone_is_asked_zero_shot_others_run_under_every_fourth_set() -> None:
     world = World(examples(FOUR, 48), level(0.7), FOUR)
-    plan = planned(1, 8, 48)
+    plan = planned(1, 8, 48, rounds=2)
     given = material(world, plan)
-    assert plan.rounds == 2
     first, _ = search(FOUR, given, world.items, world.label, lambda *_: None)
     assert [each.candidate.prompt for each in first] == [ACTIVE]
     under = {prompt.instruction: set[str]() for prompt, _ in world.asked if prompt.demonstrations}
