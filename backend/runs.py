@@ -37,11 +37,22 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """What one task takes, on average. `cached` are those of the `prompt_tokens` that a prefix cache held."""
+
+    calls: float
+    prompt_tokens: float
+    cached_tokens: float
+    completion_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """The challenger against the active version on the same `n` examples, none of which chose it.
 
     `gain` is the difference of accuracies with its 90 % credible interval [`low`, `high`]; `p_better` the probability
     that it is above 0; `wins` and `losses` count the examples that only the challenger, only the active got right.
+    `active_effort` and `challenger_effort` are of examples that both answered, None where there are none.
     """
 
     kind: EstimateKind
@@ -54,6 +65,8 @@ class Estimate:
     p_better: float
     wins: int
     losses: int
+    active_effort: Effort | None = None
+    challenger_effort: Effort | None = None
 
 
 @dataclass(frozen=True, slots=True)

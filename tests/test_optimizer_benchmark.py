@@ -1,6 +1,7 @@
 """The parts of the optimizer's benchmark that its figures rest on."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_a_run_pays_once_for_an_evaluation_in_calls_and_stops_at_its_budget(tmp_
         run.label(AMAZON.naive(), rows)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.pool_name)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.key)
 def test_the_pool_is_distinct_and_quotes_no_row(cell: Cell) -> None:
     if cell.path is None:
         pytest.skip(cell.how_to_get)
@@ -100,6 +101,13 @@ def test_rows_for_demonstrations_are_in_every_seed_and_train_rows_and_no_row_is_
     assert len({row.id for row in one}) == 100
     assert {row.id for row in one} != {row.id for row in other}
     assert {row.id for row in AMAZON.rows}.isdisjoint(row.id for row in AMAZON.tests)
+
+
+def test_parts_of_a_data_set_share_no_row() -> None:
+    parts = [replace(AMAZON, part=part, learn=60, test=40) for part in range(3)]
+    used = [row.id for cell in parts for row in (*cell.rows, *cell.tests)]
+    assert len(set(used)) == len(used) == 3 * 100
+    assert [cell.key for cell in parts] == ["amazon_sentiment", "amazon_sentiment_1", "amazon_sentiment_2"]
 
 
 def test_what_a_peer_had_at_so_many_calls_is_the_last_that_it_found_by_then() -> None:

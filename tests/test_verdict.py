@@ -6,7 +6,7 @@ import pytest
 from backend.labeling.calibration import Calibration
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Demonstration, Prompt
-from backend.runs import Decision, Estimate, Spend
+from backend.runs import Decision, Effort, Estimate, Spend
 from worker import verdict
 from worker.rollback import watch
 
@@ -39,6 +39,19 @@ def test_a_published_prompt_says_what_was_counted_and_how_sure_the_gain_is() -> 
         "61,000 prompt tokens (52,000 of them from the server's cache), 600 generated ones, 3 minutes; price unknown. "
         "1,200 answers were remembered from before and cost nothing.",
     )
+
+
+@pytest.mark.parametrize(
+    ("effort", "words"),
+    [
+        (Effort(1, 354.4, 12, 1), "1 call and 355 tokens (343 of them not from the server's cache) with the new"),
+        (Effort(3.72, 200, 0, 4), "3.7 calls and 204 tokens with the new"),
+    ],
+)
+def test_what_a_task_takes_stands_beside_what_it_took(effort: Effort, words: str) -> None:
+    found = say("published", replace(GAIN, active_effort=Effort(1, 56, 26, 1), challenger_effort=effort))
+    old = "1 call and 57 tokens (31 of them not from the server's cache) with the old."
+    assert f"A task takes {words} prompt, {old}" in found
 
 
 @pytest.mark.parametrize("decision", get_args(Decision))

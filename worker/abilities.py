@@ -1,8 +1,10 @@
 """What a search may try, given what the endpoint can do."""
 
 from backend.labeling.engines.base import Capabilities
+from backend.labeling.engines.weights import CARRIED
 from backend.labeling.prompt import Style
 from backend.settings import Settings
+from worker.comparison import CACHED
 from worker.techniques import FORMATS, REASONING, Technique
 
 
@@ -15,14 +17,15 @@ def styles(settings: Settings, able: Capabilities) -> tuple[Style, ...]:
 
 
 def techniques(settings: Settings, able: Capabilities) -> tuple[Technique, ...]:
-    """No rationales from a model that thinks anyway, nor from the small local one, which writes poorly and slowly."""
+    """No rationales from a model that thinks anyway, nor from one of the small ones that come along, which write poorly
+    and slowly."""
     found: tuple[Technique, ...] = (*FORMATS, "cascade") if settings.stronger else FORMATS
-    if able.thinking == "always" or settings.uses_local_llm:
+    if able.thinking == "always" or (settings.uses_local_llm and settings.local_model in CARRIED):
         return found
     return (*found, *(REASONING if settings.rationale_samples > 1 else REASONING[:1]))
 
 
-def shared_only(settings: Settings) -> bool:
-    """On a small machine most of a prompt's time is what the prefix cache saves: demonstrations of each task's own make
-    the local LLM several times as slow."""
-    return settings.uses_local_llm
+def cached_token(settings: Settings) -> float:
+    """What a token that the prefix cache held counts, of one that is read anew: with the local LLM, where the price is
+    time, nothing."""
+    return 0.0 if settings.uses_local_llm else CACHED

@@ -1,27 +1,28 @@
 """Two prompts on the same examples: who is right where, and at what cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from statistics import fmean
 
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
+from backend.runs import Effort
 from worker.evaluate import Label
 from worker.examples import Example
 from worker.gate import Costs, Pair
 from worker.outcomes import Graded, Outcome, grade
 from worker.reflect import named
 
-_CACHED = 0.25  # of a token: providers ask a tenth to a half for one that their prefix cache holds
+CACHED = 0.25  # of a token: providers ask a tenth to a half for one that their prefix cache holds
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One example under both; tokens, those from a prefix cache at a quarter, are None where there was no usable
-    answer."""
+    """One example under both; what the answers took is None where there was no usable one."""
 
     pair: Pair
-    active_tokens: float | None
-    challenger_tokens: float | None
+    active: Effort | None
+    challenger: Effort | None
 
 
 def compared(
@@ -32,22 +33,25 @@ def compared(
     return [
         Compared(
             _pair(example, grade(schema, active, example, old), grade(schema, challenger, example, new)),
-            _tokens(old),
-            _tokens(new),
+            _effort(old),
+            _effort(new),
         )
         for example, old, new in zip(examples, before, after, strict=True)
     ]
 
 
-def costs(found: Sequence[Compared]) -> Costs:
-    """The ratio is of the sums over examples that both answered; of none the neutral costs."""
-    both = [each for each in found if each.active_tokens and each.challenger_tokens]
-    before, after = sum(each.active_tokens or 0 for each in both), sum(each.challenger_tokens or 0 for each in both)
+def costs(found: Sequence[Compared], cached_token: float = CACHED) -> Costs:
+    """Means and their ratio over examples that both answered; of none the neutral costs. A token that a prefix cache
+    held counts `cached_token`, other tokens 1."""
+    both = [(each.active, each.challenger) for each in found if each.active and each.challenger]
+    active, challenger = _mean([before for before, _ in both]), _mean([after for _, after in both])
     count = max(1, len(found))
     return Costs(
-        ratio=after / before if before else 1.0,
-        active_failures=sum(each.active_tokens is None for each in found) / count,
-        challenger_failures=sum(each.challenger_tokens is None for each in found) / count,
+        ratio=_tokens(challenger, cached_token) / _tokens(active, cached_token) if active and challenger else 1.0,
+        active_failures=sum(each.active is None for each in found) / count,
+        challenger_failures=sum(each.challenger is None for each in found) / count,
+        active=active,
+        challenger=challenger,
     )
 
 
@@ -64,8 +68,19 @@ def _said(graded: Graded, truth: str) -> str:
     return said if said != truth else f"{said} (another control differs)"
 
 
-def _tokens(outcome: Outcome) -> float | None:
+def _effort(outcome: Outcome) -> Effort | None:
     if outcome.answers is None:
         return None
     usage = outcome.answers.usage
-    return usage.prompt_tokens - (1 - _CACHED) * usage.cached_tokens + usage.completion_tokens
+    return Effort(outcome.answers.calls, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
+
+
+def _mean(efforts: Sequence[Effort]) -> Effort | None:
+    if not efforts:
+        return None
+    return Effort(*(fmean(column) for column in zip(*map(astuple, efforts), strict=True)))
+
+
+def _tokens(effort: Effort, cached_token: float) -> float:
+    """At least one: engines that do not count say 0 of all."""
+    return max(1.0, effort.prompt_tokens - (1 - cached_token) * effort.cached_tokens + effort.completion_tokens)

@@ -16,14 +16,13 @@ from worker.likeness import Embed
 @dataclass(frozen=True, slots=True)
 class Draw:
     """`pool` is what may be shown, `errors` those of it that the active prompt has wrong, `fixed` what people chose.
-    Without `embed` there are no sets by likeness; with `shared_only` none that differs from task to task."""
+    Without `embed` there are no sets by likeness."""
 
     schema: LabelingSchema
     pool: Sequence[Example]
     errors: Sequence[Example]
     fixed: tuple[Demonstration, ...] = ()
     embed: Embed | None = None
-    shared_only: bool = False
 
 
 def drawn(draw: Draw, count: int, seed: int) -> tuple[DemonstrationSet, ...]:
@@ -34,6 +33,5 @@ def drawn(draw: Draw, count: int, seed: int) -> tuple[DemonstrationSet, ...]:
     fixed = [demonstrations.by_hand(draw.fixed)] if draw.fixed else []
     more = count - len(fixed) > 1  # the first is random
     alike = likeness.sets(draw.schema, draw.pool, draw.embed, other) if draw.embed and more else []
-    alike = [each for each in alike if not draw.shared_only or not (each.shown or each.packs)]
     in_turn = [each for pair in zip_longest(chance, alike) for each in pair if each]
     return tuple([*fixed, *in_turn][:count])

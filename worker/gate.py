@@ -10,13 +10,13 @@ would leave a fraction of the evidence. What the labels that were drawn by lot s
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from backend.runs import Estimate, EstimateKind
+from backend.runs import Effort, Estimate, EstimateKind
 
 Floats = NDArray[np.float64]
 
@@ -57,11 +57,13 @@ class Pair:
 @dataclass(frozen=True, slots=True)
 class Costs:
     """`ratio` of the challenger's tokens a task, cached ones counted in part, to the active version's; failures are
-    shares of tasks without a usable answer."""
+    shares of tasks without a usable answer. `active` and `challenger` are what a task takes, where that is known."""
 
     ratio: float = 1.0
     active_failures: float = 0.0
     challenger_failures: float = 0.0
+    active: Effort | None = None
+    challenger: Effort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ class Ruling:
 
 def rule(pairs: Sequence[Pair], *, kind: EstimateKind, sure: float, costs: Costs | None = None) -> Ruling:
     """Passes when P(gain > 0) is at least `sure` and nothing else speaks against it (OPTIMIZER 1.6)."""
-    draws = _gains(pairs)
-    estimate = estimate_of(pairs, kind, draws)
+    draws, costs = _gains(pairs), costs or Costs()
+    estimate = replace(estimate_of(pairs, kind, draws), active_effort=costs.active, challenger_effort=costs.challenger)
     objections = [
         text
         for holds, text in (
@@ -94,7 +96,7 @@ def rule(pairs: Sequence[Pair], *, kind: EstimateKind, sure: float, costs: Costs
     ]
     objections += [f'it may lose "{label}"' for label in _endangered(pairs)]
     objections += _of_all_tasks(pairs)
-    return Ruling(estimate, (*objections, *_too_dear(costs or Costs(), float(draws.mean()))))
+    return Ruling(estimate, (*objections, *_too_dear(costs, float(draws.mean()))))
 
 
 def estimate_of(pairs: Sequence[Pair], kind: EstimateKind, draws: Floats | None = None) -> Estimate:

@@ -26,7 +26,7 @@ from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Demonstration, Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from worker import evaluate, propose, reading, reflect, search, techniques
-from worker.comparison import Compared, compared, costs
+from worker.comparison import CACHED, Compared, compared, costs
 from worker.demonstration_sets import Draw, drawn
 from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
@@ -70,8 +70,8 @@ class Problem:
     without `templates` only `seeds`, the active prompt and what is taught are.
 
     `techniques` are tried on the best prompt of a search; self-consistency with up to `samples` rationales. `fixed` are
-    demonstrations that people chose: a set to try before those that are drawn. With `shared_only` all tasks see the
-    same demonstrations: others cost a server's prefix cache.
+    demonstrations that people chose: a set to try before those that are drawn. In what a prompt costs a token that a
+    prefix cache held counts `cached_token`.
 
     `fresh` holdout examples were decided since a run last looked at the holdout; None where none has.
     """
@@ -94,7 +94,7 @@ class Problem:
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
     fixed: tuple[Demonstration, ...] = ()
-    shared_only: bool = False
+    cached_token: float = CACHED
     fresh: int | None = None
 
 
@@ -136,10 +136,12 @@ def _cannot_tell(problem: Problem) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """What one search came to: its first race, its last, and the folds' comparisons where they decide."""
+    """What one search came to: its first race, its last, on which examples, and the folds' comparisons where they
+    decide."""
 
     first: Sequence[Entry]
     best: Sequence[Entry]
+    searched: Sequence[Example]
     deciding: Sequence[Compared]
 
 
@@ -163,7 +165,9 @@ class _Run:
     def finding(self) -> Finding:
         problem = self._problem
         self._tell("comparing what was learned before", len(problem.waiting) + 1, None)
-        found = proven(problem.schema, problem.active, problem.waiting, problem.examples, self._label)
+        found = proven(
+            problem.schema, problem.active, problem.waiting, problem.examples, self._label, problem.cached_token
+        )
         if found:
             return told(found.waiting.prompt, found.waiting.origin, found.pairs, found.ruling, problem.active)
         return self._searched()
@@ -197,7 +201,7 @@ class _Run:
     def _tried(self, material: search.Material, apart: Collection[str]) -> _Tried:
         searched = [example for example in self._open[: material.plan.examples] if example.id not in apart]
         first, best = self._search(material, searched)
-        return _Tried(first, best, () if self._looks else self._cross_fitted(material, searched))
+        return _Tried(first, best, searched, () if self._looks else self._cross_fitted(material, searched))
 
     def _judged(self, tried: _Tried, apart: Collection[str]) -> Finding:
         winner = tried.best[0]
@@ -205,7 +209,7 @@ class _Run:
         untouched = self._compared(winner, self._held) if self._looks else self._on_the_rest(tried, apart)
         deciding = [*tried.deciding, *untouched]
         pairs = [each.pair for each in deciding]
-        ruling = self._ruled(pairs, costs(deciding))
+        ruling = self._ruled(pairs, self._costs(tried, deciding))
         found = told(winner.prompt, winner.candidate.origin, pairs, ruling, self._problem.active)
         bare = next(entry.candidate for entry in tried.first if not entry.candidate.prompt.demonstrations)
         return replace(found, best_of_set=bare.prompt)
@@ -276,7 +280,7 @@ class _Run:
             return problem.sets[:count]
         pool = self._pool(self._open)
         errors = [example for example in pool if example.id in active and is_error(example, active[example.id])]
-        draw = Draw(problem.schema, pool, errors, problem.fixed, self._tools.embed, problem.shared_only)
+        draw = Draw(problem.schema, pool, errors, problem.fixed, self._tools.embed)
         return drawn(draw, count, problem.seed)
 
     def _taught(self, seen: Sequence[Seen]) -> list[Candidate]:
@@ -313,6 +317,16 @@ class _Run:
             _, best = self._search(material, inside)
             deciding += self._compared(best[0], examples[fold::folds])
         return deciding
+
+    def _costs(self, tried: _Tried, deciding: Sequence[Compared]) -> Costs:
+        """Failures as the deciding labels show them; what a task takes as under the winner itself, which folds need not
+        have chosen, on examples that it and the active prompt have answered."""
+        cached = self._problem.cached_token
+        decided = costs(deciding, cached)
+        if self._looks:
+            return decided
+        own = costs(self._compared(tried.best[0], tried.searched[:_FIRST_LOOK]), cached)
+        return replace(decided, ratio=own.ratio, active=own.active, challenger=own.challenger)
 
     def _ruled(self, pairs: Sequence[Pair], costs: Costs) -> Ruling:
         """While the holdout rests nothing passes: each look at whatever labels is one more chance to be lucky."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
-from worker.comparison import compared, costs
+from worker.comparison import CACHED, compared, costs
 from worker.evaluate import Label
 from worker.examples import Example
 from worker.gate import Costs, Pair, Ruling, rule
@@ -54,9 +54,10 @@ def proven(
     waiting: Sequence[Waiting],
     examples: Sequence[Example],
     label: Label,
+    cached_token: float = CACHED,
 ) -> Proven | None:
     """The one that is surest to be better, of those that pass; None where none does. Fewer than 20 later labels prove
-    nothing. `examples` in the order in which they were decided."""
+    nothing. `examples` in the order in which they were decided. `cached_token` is as in `comparison.costs`."""
     found = []
     for each in waiting:
         later = [example for example in examples if example.id in each.later]
@@ -64,7 +65,7 @@ def proven(
             continue
         both = compared(schema, active, each.prompt, later, label)
         pairs = tuple(one.pair for one in both)
-        ruling = ruled(pairs, costs(both))
+        ruling = ruled(pairs, costs(both, cached_token))
         if ruling and ruling.passes:
             found.append(Proven(each, ruling, pairs))
     return max(found, key=lambda one: one.ruling.estimate.p_better, default=None)

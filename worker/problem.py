@@ -36,7 +36,7 @@ def posed(service: Service, settings: Settings, to: Target, examples: tuple[Exam
         techniques=abilities.techniques(settings, able),
         samples=settings.rationale_samples,
         fixed=fixed_demonstrations.read(settings.demonstrations, to.current.schema),
-        shared_only=abilities.shared_only(settings),
+        cached_token=abilities.cached_token(settings),
         fresh=_fresh(service, to, examples),
     )
 

@@ -14,6 +14,7 @@ from backend.labeling.prompt import Prompt, PromptVersion, Style
 from backend.labeling.schema import LabelingSchema
 from backend.runs import Decision, Spend
 from worker import classic, metrics, reliability, verdict
+from worker.comparison import CACHED
 from worker.examples import Example
 from worker.optimize import Finding, Problem, Tools, optimize
 from worker.outcomes import Graded, Outcome, grade
@@ -48,7 +49,7 @@ class Plan:
     teacher_sees_texts: bool = True
     techniques: tuple[Technique, ...] = ()
     samples: int = 1
-    shared_only: bool = False
+    cached_token: float = CACHED
     candidates: tuple[Prompt, ...] = ()
 
 
@@ -166,7 +167,7 @@ class _Loop:
             waiting=self._waiting(),
             techniques=plan.techniques,
             samples=plan.samples,
-            shared_only=plan.shared_only,
+            cached_token=plan.cached_token,
             templates=not plan.candidates,
             fresh=None if self._looked_at is None else len(self._held() - self._looked_at),
         )

@@ -95,6 +95,11 @@ def _evidence(estimate: Estimate) -> Iterator[str]:
         f"It is {wording.certainty(estimate.p_better)} (chance of being better: {wording.percent(estimate.p_better)})."
     )
     yield _mended(estimate)
+    if estimate.active_effort and estimate.challenger_effort:
+        yield (
+            f"A task takes {wording.effort(estimate.challenger_effort)} with the new prompt, "
+            f"{wording.effort(estimate.active_effort)} with the old."
+        )
 
 
 def _gain(estimate: Estimate) -> str:

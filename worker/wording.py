@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from backend.runs import Spend
+from backend.runs import Effort, Spend
 from worker.metrics import Average, Share
 
 FEW = 10  # labels below which a figure is given, and said to mean little
@@ -114,6 +114,14 @@ def tokens(spend: Spend) -> str:
     return (
         f"{counted(spend.prompt_tokens, 'prompt token')}{cached}, {counted(spend.completion_tokens, 'generated one')}"
     )
+
+
+def effort(each: Effort) -> str:
+    """Means of a task: "1 call and 340 tokens (310 of them not from the server's cache)"."""
+    total = each.prompt_tokens + each.completion_tokens
+    anew = f" ({total - each.cached_tokens:,.0f} of them not from the server's cache)" if each.cached_tokens else ""
+    calls = f"{each.calls:.1f}".removesuffix(".0")
+    return f"{calls} call{'' if calls == '1' else 's'} and {total:,.0f} tokens{anew}"
 
 
 def price(usd: float | None) -> str:

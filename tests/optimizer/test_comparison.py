@@ -5,6 +5,7 @@ import pytest
 
 from backend.labeling.engines.base import Usage
 from backend.labeling.prompt import Prompt
+from backend.runs import Effort
 from tests.optimizer.world import ACTIVE, BOTH, PAIR, SEVERAL, World, better_if, examples, level
 from worker.comparison import compared, costs
 from worker.examples import Example
@@ -38,10 +39,11 @@ def test_costs_are_the_sums_of_what_both_answered() -> None:
         tokens=lambda prompt: 250 if prompt == OTHER else 100,
     )
     found = costs(compared(PAIR, ACTIVE, OTHER, world.items, world.label))
-    assert found == Costs(ratio=pytest.approx(251 / 101), active_failures=0.05, challenger_failures=0.05)
+    assert found == Costs(pytest.approx(251 / 101), 0.05, 0.05, Effort(1, 100, 0, 1), Effort(1, 250, 0, 1))
 
 
-def test_tokens_that_a_prefix_cache_holds_count_a_quarter() -> None:
+@pytest.mark.parametrize(("counted", "tokens"), [({}, 161), ({"cached_token": 0.0}, 81), ({"cached_token": 1.0}, 401)])
+def test_tokens_that_a_prefix_cache_holds_count_a_quarter_or_as_told(counted: dict[str, float], tokens: int) -> None:
     world = World(examples(count=5), level(0.8))
 
     def label(prompt: Prompt, items: Sequence[Example]) -> list[Outcome]:
@@ -50,7 +52,7 @@ def test_tokens_that_a_prefix_cache_holds_count_a_quarter() -> None:
         return [replace(each, answers=each.answers and replace(each.answers, usage=usage)) for each in found]
 
     # 80 + 320 / 4 + 1 = 161 to 101.
-    assert costs(compared(PAIR, ACTIVE, OTHER, world.items, label)).ratio == pytest.approx(161 / 101)
+    assert costs(compared(PAIR, ACTIVE, OTHER, world.items, label), **counted).ratio == pytest.approx(tokens / 101)
 
 
 def test_a_prompt_that_mends_failures_is_not_dear_for_it() -> None:

@@ -172,14 +172,6 @@ def test_no_example_is_asked_with_its_own_answer_under_a_prompt_that_selects(num
         assert propose.without_own(PAIR, prompt, example) is prompt
 
 
-@pytest.mark.parametrize("shared_only", [False, True])
-def test_where_all_tasks_are_to_see_the_same_no_set_selects(shared_only: bool) -> None:
-    pool = tuple(told(i) for i in range(40))
-    found = drawn(Draw(PAIR, pool, (), embed=REAL.embed, shared_only=shared_only), 12, 0)
-    assert any(each.shown or each.packs for each in found) is not shared_only
-    assert any("diverse" in each.origin for each in found)
-
-
 @pytest.mark.parametrize(
     ("count", "kinds"),
     [(1, ["hand"]), (2, ["hand", "random"]), (4, ["hand", "random", "diverse", "random"])],

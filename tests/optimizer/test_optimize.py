@@ -15,6 +15,7 @@ from backend.labeling.embedding import Vector
 from backend.labeling.errors import EmbeddingError, EngineUnreachableError
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
+from backend.runs import Effort
 from tests.labeling.vectors import far_apart, shown
 from tests.optimizer.world import (
     ACTIVE,
@@ -257,6 +258,20 @@ def test_showing_each_task_the_most_similar_is_found_where_it_is_much_better(cou
     assert "most similar of" in found.origin
     assert found.estimate is not None
     assert found.estimate.kind == kind
+
+
+@pytest.mark.parametrize("count", [100, 240])
+def test_what_a_task_takes_is_told_of_the_winner_itself(count: int) -> None:
+    world = World(
+        examples(count=count),
+        better_if(lambda prompt: bool(prompt.demonstrations)),
+        tokens=lambda prompt: 60 + 40 * len(prompt.demonstrations),
+    )
+    found = run(world)
+    assert found.estimate
+    assert found.estimate.active_effort == Effort(1, 60, 0, 1)
+    assert found.challenger
+    assert found.estimate.challenger_effort == Effort(1, 60 + 40 * len(found.challenger.demonstrations), 0, 1)
 
 
 def test_what_each_task_sees_is_taken_from_train_alone() -> None:

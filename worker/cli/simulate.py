@@ -117,7 +117,7 @@ def simulate(
             styles=abilities.styles(settings, able),
             techniques=tuple(each for each in abilities.techniques(settings, able) if each != "cascade"),
             samples=settings.rationale_samples,
-            shared_only=abilities.shared_only(settings),
+            cached_token=abilities.cached_token(settings),
         )
         account = Account(student, plan.calls, _prices(settings, student, taught), taught)
         found = _simulated(plan, account, console, embedder.embed)

@@ -19,7 +19,7 @@ from tests.benchmarks.optimizer.asking import NotRecordedError, recorded, teache
 from tests.benchmarks.optimizer.cells import CELLS, Cell
 
 WIDTH = 180  # of tables in a file
-NAMES = tuple(cell.pool_name for cell in CELLS)
+NAMES = tuple(cell.key for cell in CELLS)
 
 
 @click.command()
@@ -44,7 +44,7 @@ def main(
     if not no_peers and not with_peers:
         console.print("The peers are left out: `make bench-optimizer` makes their environment.", style="yellow")
     found: list[Section] = []
-    for cell in (cell for cell in CELLS if cell.pool_name in (names or NAMES)):
+    for cell in (cell for cell in CELLS if cell.key in (names or NAMES)):
         with console.status(cell.name) as status:
             sections = _compared(
                 cell, console, status.update, seeds=seeds, replays=replays, options=(with_peers, replay)

@@ -93,7 +93,7 @@ class Model:
 
 def recorded(cell: Cell, *, live: bool, folder: Path = RECORDINGS, teacher: Teacher | None = None) -> Model:
     """With the cell's own recording of the `folder`."""
-    return Model(cell, Recording(folder / f"{cell.pool_name}.{cell.model}.jsonl.gz"), live=live, teacher=teacher)
+    return Model(cell, Recording(folder / f"{cell.key}.{cell.model}.jsonl.gz"), live=live, teacher=teacher)
 
 
 def _answered(labeler: Labeler, cell: Cell, prompt: Prompt, example: Example) -> Outcome:

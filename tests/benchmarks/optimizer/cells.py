@@ -4,7 +4,7 @@ import json
 import os
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -34,7 +34,8 @@ class Cell:
     share what was recorded; `sets_drawn` sets are made of them, and `pooled` instructions of the pool are used.
 
     Without `labels` every so many of those that the file has, in their alphabet. `least` is the accuracy that is asked
-    of ours, 0 for none.
+    of ours, 0 for none. `part` passes over the rows of so many cells like it: what was chosen with those in view is
+    judged on others.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Cell:
     every: int = 1
     pooled: int = 16
     sets_drawn: int = 8
+    part: int = 0
+
+    @property
+    def key(self) -> str:
+        """Names the cell on the command line, and its recording."""
+        return f"{self.pool_name}_{self.part}" if self.part else self.pool_name
 
     @cached_property
     def schema(self) -> LabelingSchema:
@@ -85,14 +92,16 @@ class Cell:
     @cached_property
     def rows(self) -> tuple[Example, ...]:
         """Those that demonstrations come from first; they all are train rows to the optimizer too."""
-        drawn = _shuffled(self._data.rows)
-        shown = _evenly([row for row in drawn if row.split == "train"], self.shown)
-        rest = [row for row in drawn if row not in shown]
-        return (*shown, *rest[: self.learn - len(shown)])
+        left = _shuffled(self._data.rows)
+        for _ in range(self.part):
+            used = self._first_of(left)
+            left = [row for row in left if row not in used]
+        return self._first_of(left)
 
     @cached_property
     def tests(self) -> tuple[Example, ...]:
-        return tuple(_evenly(_shuffled(self._data.test), self.test))
+        before = self.part * self.test
+        return tuple(_evenly(_shuffled(self._data.test), before + self.test)[before:])
 
     @cached_property
     def everything(self) -> tuple[Example, ...]:
@@ -109,6 +118,11 @@ class Cell:
         """The rows that demonstrations come from, and a seeded draw of the others."""
         rest = random.Random(seed).sample(self.rows[self.shown :], count - self.shown)
         return (*self.rows[: self.shown], *rest)
+
+    def _first_of(self, rows: Sequence[Example]) -> tuple[Example, ...]:
+        shown = _evenly([row for row in rows if row.split == "train"], self.shown)
+        rest = [row for row in rows if row not in shown]
+        return (*shown, *rest[: self.learn - len(shown)])
 
     def _labels(self) -> tuple[str, ...]:
         if self.labels or self.path is None:
@@ -137,6 +151,18 @@ def _evenly(rows: list[Example], count: int) -> list[Example]:
     return dealt[:count]
 
 
+_FILM = Cell(
+    name="subjective/objective film sentences",
+    model="smollm2-135m",
+    file="subj_movies.jsonl",
+    control="kind",
+    labels=("objective", "subjective"),
+    pool_name="subj_movies",
+    learn=120,
+    test=150,
+    pooled=8,
+    sets_drawn=16,
+)
 CELLS = (
     Cell(
         name="negative/positive Amazon sentences",
@@ -149,18 +175,9 @@ CELLS = (
         test=150,
         least=0.85,
     ),
-    Cell(
-        name="subjective/objective film sentences",
-        model="smollm2-135m",
-        file="subj_movies.jsonl",
-        control="kind",
-        labels=("objective", "subjective"),
-        pool_name="subj_movies",
-        learn=120,
-        test=150,
-        pooled=8,
-        sets_drawn=16,
-    ),
+    _FILM,
+    replace(_FILM, name="other film sentences", part=1),
+    replace(_FILM, name="yet other film sentences", part=2),
     Cell(
         name="20 of 77 intents of bank customers",
         model="smollm2-135m",

@@ -23,7 +23,7 @@ CELLS = (
     cell_of(SUBJECTIVE, DEFAULT_MODEL),
     cell_of(INTENTS, DEFAULT_MODEL),
 )
-NAMES = tuple(dict.fromkeys(cell.pool_name for cell in CELLS))
+NAMES = tuple(dict.fromkeys(cell.key for cell in CELLS))
 PARTS = ("scores", "people", "techniques")
 _DRAWS = 11  # of annotators
 
@@ -40,7 +40,7 @@ def main(parts: tuple[str, ...], *, chosen: tuple[str, ...], replay: bool, json_
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(machine())
     found: list[Section] = []
-    cells = [cell for cell in CELLS if cell.pool_name in (chosen or NAMES)]
+    cells = [cell for cell in CELLS if cell.key in (chosen or NAMES)]
     makers: dict[str, Callable[[], Iterator[Section]]] = {
         "scores": lambda: _scores(cells, console, replay),
         "people": lambda: people.run(_DRAWS),

@@ -17,7 +17,7 @@ from worker.outcomes import Outcome, grade
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-AMAZON, SUBJECTIVE, INTENTS = (cell.pool_name for cell in CELLS)
+AMAZON, SUBJECTIVE, INTENTS = dict.fromkeys(cell.pool_name for cell in CELLS)
 DEFAULT_MODEL = "smollm2-135m"
 RECORDINGS = Path(__file__).parent / "recordings"
 
