@@ -18,6 +18,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 from threadpoolctl import threadpool_limits
@@ -38,6 +39,7 @@ from worker.meter import Meter
 from worker.outcomes import Graded, Outcome
 from worker.plan import MOST_SETS, Plan, Terms, plan_for, wider
 from worker.prequential import Waiting, proven
+from worker.pricing import Price, priced
 from worker.propose import Candidate
 from worker.race import Entry, in_order
 from worker.reflect import Seen, is_error, named
@@ -51,7 +53,7 @@ _HOLDOUT_FROM = 200
 _LEAST_FRESH = 25
 _SURE = 0.9
 _FEW, _FOLDS_OF_FEW, _FOLDS = 30, 5, 4
-_FIRST_LOOK = 16
+_GLANCE, _FIRST_LOOK, _LOOK_SHARE = 4, 16, 0.05
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
 _PLANNED = 0.95  # of the calls: folds may choose what none has asked
 _BEGIN = 0.6  # of these: what the first search is sized for where folds repeat it
@@ -157,6 +159,7 @@ class _Run:
         self._looks = many and not self._rests
         self._calls = int(_PLANNED * problem.calls)
         self._dearest = 1.0  # calls an example takes
+        self._codes = problem.active.codes
         self._kind: Kind = "holdout" if self._looks else "cross-fitted"
         ordered = in_order(problem.examples, random.Random(problem.seed))  # noqa: S311
         self._held = [example for example in ordered if self._looks and example.split == "holdout"]
@@ -219,26 +222,27 @@ class _Run:
     def _sized(self) -> Plan:
         """By what an example takes: several questions, votes or groups of labels are several calls."""
         own = propose.instructions(self._problem.schema, self._problem.active, self._problem.styles)[0]
-        bare = self._price(own)
-        sets = self._sets({}, 1)
-        shown = self._price(propose.with_demonstrations(own, sets[0])) if sets else bare
-        self._dearest = max(bare, shown)
+        found = priced(own, self._sets({}, 1), propose.uncalibrated(self._problem.active), self._price)
+        self._codes, self._dearest = found.codes, found.dearest
         self._held = self._held[: int(self._calls / self._dearest) // _HELD_SHARE]
         terms = Terms(
             n=len(self._open),
             cross_fitted=not self._looks,
             rounds=self._problem.rounds,
             extra=techniques.calls(self._techniques(), self._problem.samples),
-            bare=bare,
-            shown=shown,
+            bare=found.bare,
+            shown=found.shown,
+            active=max(0.0, found.active - found.bare),
         )
         return plan_for(terms, self._calls - self._kept_back(terms.n) if self._looks else int(_BEGIN * self._calls))
 
-    def _price(self, candidate: Candidate) -> float:
-        """On examples that the teacher does not read."""
+    def _price(self, prompt: Prompt) -> Price:
+        """On examples that the teacher does not read; on a few where more would take much of the calls."""
         unread = [example for example in self._open if example.split != "train"] or self._open
-        self._label(candidate.prompt, unread[:_FIRST_LOOK])
-        return self._meter.price(candidate.prompt)
+        outcomes = self._label(prompt, unread[:_GLANCE])
+        if self._meter.price(prompt) * _FIRST_LOOK <= _LOOK_SHARE * self._calls:
+            outcomes = self._label(prompt, unread[:_FIRST_LOOK])
+        return Price(self._meter.price(prompt), fmean(outcome.answers is None for outcome in outcomes))
 
     def _kept_back(self, examples: int) -> int:
         """What the decision takes: on the holdout, or on what a search on so many examples leaves."""
@@ -264,7 +268,7 @@ class _Run:
         return search.Material(
             active=Candidate(propose.uncalibrated(problem.active), "the active prompt, recalibrated"),
             instructions=search.instruction_set(
-                [*seeds, *self._taught(reading.seen(problem.schema, read, active))], own
+                [*seeds, *self._taught(reading.seen(problem.schema, read, active))], own, self._codes
             ),
             sets=self._sets(active, MOST_SETS),
             plan=plan,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from worker.pricing import DEAR
 from worker.race import stages, survivors
 
 PARTNERS = 3  # of the best demonstrations, beside the best instruction
@@ -21,7 +22,6 @@ _MARGIN_OF_LAST, _MOST_OF_LAST = 0.5, 3.0
 # last race waits: calls are better spent on more sets. 100 labels, 2,000 calls, SmolLM2 on film sentences, where they
 # take 3.7: 53 of 170 runs publish, a median of 12 points on the test rows. With two instructions, five of eight sets,
 # the last race and a gate at 95 % 16 of 100 did, a median of 2. Five such plans were compared on these same rows.
-_DEAR = 2.0
 _STEPS = (2.0, 1.5, 1.25)  # to the next plan, as far as the calls go
 _LEAST_PRICE = 0.9  # calls taken, of those that were planned
 
@@ -29,8 +29,8 @@ _LEAST_PRICE = 0.9  # calls taken, of those that were planned
 @dataclass(frozen=True, slots=True)
 class Terms:
     """`n` examples are there; `cross_fitted`: the search is repeated without each fold. An example takes `bare` LLM
-    calls zero-shot and `shown` with demonstrations, which differ where labels' words begin alike, and `extra` under the
-    techniques that are tried last."""
+    calls zero-shot and `shown` with demonstrations, which differ where labels' words begin alike, `extra` under the
+    techniques that are tried last, and under the active prompt so many more than `bare` as `active` says."""
 
     n: int
     cross_fitted: bool = True
@@ -38,6 +38,7 @@ class Terms:
     extra: int = 0
     bare: float = 1.0
     shown: float = 1.0
+    active: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Plan:
             self._asked(self.sets) * self.terms.shown,
             race_calls(late, self.examples) * self._of_last * self.terms.shown,
         )
-        return round(sum(races[: self.rounds]))
+        return round(sum(races[: self.rounds]) + self.terms.active * self.examples)
 
     @property
     def mixes(self) -> bool:
@@ -82,13 +83,24 @@ class Plan:
 
 def plan_for(terms: Terms, calls: int) -> Plan:
     """The widest that fits on 150 of the examples, and with it as many of them as fit, 24 at least. Of what costs more
-    an example fewer are tried, and where zero-shot answers are dear no instruction but the one at hand."""
-    enough = min(terms.n, _ENOUGH)
+    an example fewer are tried, and where zero-shot answers are dear, or nothing else fits, of instructions the one at
+    hand alone."""
+    enough = min(terms.n, max(_LEAST, _paid(terms, calls)))
     plans = [_at(level, enough, terms) for level in _LEVELS]
     widest = next((plan for plan in plans if plan.calls <= calls), plans[-1])
     least = min(terms.n, _LEAST)
     sizes = (replace(widest, examples=size) for size in range(terms.n, least, -1))
-    return next((plan for plan in sizes if plan.calls <= calls), replace(widest, examples=least))
+    smallest = replace(widest, examples=least)
+    found = next((plan for plan in sizes if plan.calls <= calls), smallest)
+    if found.calls <= calls or terms.rounds == 1:
+        return found
+    narrow = [replace(smallest, instructions=1, sets=sets, rounds=2) for sets in range(MOST_SETS, 1, -1)]
+    return next((plan for plan in narrow if plan.calls <= calls), narrow[-1])
+
+
+def _paid(terms: Terms, calls: int) -> int:
+    """On how many examples: where the active prompt is dearer than others, no more than half of the calls are its."""
+    return min(_ENOUGH, int(calls / 2 / terms.active)) if terms.active else _ENOUGH
 
 
 def wider(plan: Plan, *, spent: int, calls: int) -> Plan | None:
@@ -112,7 +124,7 @@ def race_calls(candidates: int, n: int) -> int:
 
 def _at(level: int, examples: int, terms: Terms) -> Plan:
     sets = max(2, min(MOST_SETS, round(level * min(1.0, terms.bare / terms.shown))))
-    if terms.rounds > 1 and terms.bare >= _DEAR * terms.shown:
+    if terms.rounds > 1 and terms.bare >= DEAR * terms.shown:
         return Plan(1, sets, examples, terms.rounds if level > MOST_SETS else min(terms.rounds, 2), terms)
     instructions = max(2, min(_MOST_INSTRUCTIONS, round(level * min(1.0, terms.shown / terms.bare))))
     return Plan(instructions, sets, examples, terms.rounds, terms)

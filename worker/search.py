@@ -7,10 +7,11 @@ and a race drops the bad ones early. Where zero-shot answers are dear other inst
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, zip_longest
 
 from backend.labeling.schema import LabelingSchema
+from backend.labeling.verbalizer import CodeKind
 from worker import demonstrations, propose, techniques
 from worker.demonstrations import DemonstrationSet
 from worker.evaluate import Label
@@ -106,7 +107,8 @@ def _crossed(material: Material, first: Sequence[Entry], second: Sequence[Entry]
     where those are mixed under the next ones; the second best under the best; the best in another order and number."""
     best = second[0].candidate
     sets = [each for entry in second for each in _sets(material) if each.is_in(entry.candidate.prompt)]
-    bare = [entry for entry in first if not entry.candidate.prompt.demonstrations]
+    tried = [each.prompt for each in material.instructions]  # the active prompt may not be among them, being too dear
+    bare = [entry for entry in first if entry.candidate.prompt in tried]
     compared = [entry.candidate for entry in [bare[0], *complement(bare, 1), *bare]]
     partners = propose.distinct([*compared, *(material.instructions if material.plan.mixes else ())])
     crossed = [with_demonstrations(partner, each) for each in sets[:1] for partner in partners[: PARTNERS + 1]]
@@ -116,8 +118,12 @@ def _crossed(material: Material, first: Sequence[Entry], second: Sequence[Entry]
     return propose.distinct([material.active, best, *runners_up, *crossed, *varied])
 
 
-def instruction_set(prompts: Sequence[Candidate], own: Sequence[Candidate]) -> tuple[Candidate, ...]:
+def instruction_set(
+    prompts: Sequence[Candidate], own: Sequence[Candidate], codes: CodeKind = "auto"
+) -> tuple[Candidate, ...]:
     """The instruction at hand, then `prompts` (the guideline, earlier challengers, the teacher's) and the templates in
-    turn: where few are tried neither crowds out the other."""
-    in_turn = [each for pair in zip_longest(prompts, own[1:]) for each in pair if each]
-    return tuple(propose.distinct([*own[:1], *in_turn]))
+    turn: where few are tried neither crowds out the other. With letters as `codes` all of them, else as they are."""
+    in_turn = [*own[:1], *(each for pair in zip_longest(prompts, own[1:]) for each in pair if each)]
+    if codes == "letters":
+        in_turn = [replace(each, prompt=replace(each.prompt, codes=codes)) for each in in_turn]
+    return tuple(propose.distinct(in_turn))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Prompt
 from tests.optimizer.world import FOUR, World, better_if, examples, level, promising
 from worker.optimize import optimize
@@ -16,12 +17,30 @@ DEAR = (3.7, 1.0)  # calls an answer zero-shot, where labels' words begin alike,
 
 @pytest.mark.parametrize("calls", [100, 400, 1000, 2000, 10_000])
 @pytest.mark.parametrize("n", [10, 40, 90, 119])
-@pytest.mark.parametrize("prices", [(1.0, 1.0), DEAR, (1.0, 4.0)])
-def test_a_plan_fits_its_budget_or_is_the_smallest(n: int, calls: int, prices: tuple[float, float]) -> None:
-    plan = plan_for(Terms(n, bare=prices[0], shown=prices[1]), calls)
-    least = 1 if prices == DEAR else 2
-    assert plan.calls <= calls or (plan.instructions, plan.sets, plan.examples) == (least, 2, min(n, 24))
+@pytest.mark.parametrize("prices", [(1.0, 1.0), DEAR, (1.0, 4.0), (15.0, 12.0)])
+@pytest.mark.parametrize("active", [0.0, 20.0])
+def test_a_plan_fits_its_budget_or_is_the_smallest(
+    n: int, calls: int, prices: tuple[float, float], active: float
+) -> None:
+    plan = plan_for(Terms(n, bare=prices[0], shown=prices[1], active=active), calls)
+    smallest = (1, 2, min(n, 24), 2)
+    assert plan.calls <= calls or (plan.instructions, plan.sets, plan.examples, plan.rounds) == smallest
     assert plan.examples <= n
+
+
+def test_where_only_a_race_of_sets_fits_it_is_as_wide_as_the_calls_allow() -> None:
+    dear = Terms(100, bare=15.0, shown=15.0)
+    plans = [plan_for(dear, calls) for calls in (1100, 1500, 2500)]
+    assert {(plan.instructions, plan.rounds, plan.examples) for plan in plans} == {(1, 2, 24)}
+    assert plans[0].sets < plans[1].sets < plans[2].sets
+    assert plan_for(replace(dear, rounds=1), 1100).sets == 2  # of instructions alone, as asked
+
+
+def test_a_dear_active_prompt_is_asked_on_fewer_examples_and_leaves_about_half_of_the_calls() -> None:
+    plan = plan_for(Terms(150, active=23.0), 4000)
+    assert 0.3 * 4000 <= 23 * plan.examples <= 0.55 * 4000
+    assert plan.sets > 2
+    assert plan.calls <= 4000 < plan.calls + 23 * 10
 
 
 @pytest.mark.parametrize("folds", [True, False])
@@ -163,3 +182,59 @@ def test_no_label_is_left_where_calls_are_plenty() -> None:
     found = optimize(world.problem(calls=3000), world.tools())
     assert found.estimate
     assert found.estimate.n == 100
+
+
+class Alike(World):
+    """Labels' words begin alike: an answer takes 20 calls, with letters one. More than `paid` are refused."""
+
+    paid = 10**9
+
+    def label(self, prompt: Any, asked: Any) -> list[Outcome]:
+        outcomes = super().label(prompt, asked)
+        if self.calls > self.paid:
+            raise BudgetError("used up")
+        calls = 1 if prompt.codes == "letters" else 20
+        return [
+            replace(each, answers=replace(each.answers, calls=calls)) if each.answers else each for each in outcomes
+        ]
+
+    @property
+    def calls(self) -> int:
+        return sum(1 if prompt.codes == "letters" else 20 for prompt, _ in self.asked)
+
+
+def shows(prompt: Prompt) -> bool:
+    return bool(prompt.demonstrations)
+
+
+def test_where_words_take_many_calls_demonstrations_are_tried_with_letters() -> None:
+    world = Alike(examples(FOUR, 100), better_if(shows, accuracy=0.5), FOUR)
+    found = optimize(world.problem(calls=2000), world.tools())
+    assert found.decision == "published"
+    assert found.challenger
+    assert found.challenger.codes == "letters"
+    assert world.calls <= 2000
+    assert len({repr(prompt) for prompt, _ in world.asked if shows(prompt) and prompt.codes != "letters"}) == 1
+
+
+def test_letters_that_the_model_does_not_answer_with_are_left_at_a_glance() -> None:
+    world = Alike(
+        examples(FOUR, 100),
+        better_if(shows, accuracy=0.4, better=0.95),
+        FOUR,
+        fails=lambda prompt, _: prompt.codes == "letters",
+    )
+    found = optimize(world.problem(calls=4000), world.tools())
+    assert found.challenger
+    assert found.challenger.codes != "letters"
+    assert world.calls <= 4000
+    assert sum(prompt.codes == "letters" and shows(prompt) for prompt, _ in world.asked) <= 24
+
+
+@pytest.mark.parametrize("calls", [1000, 2000, 3000])
+def test_however_dear_an_answer_is_the_run_ends_with_a_verdict(calls: int) -> None:
+    """20 calls each for 24 labels under three prompts are more than the first of these budgets."""
+    world = Alike(examples(FOUR, 100), promising(), FOUR, fails=lambda prompt, _: prompt.codes == "letters")
+    world.paid = calls
+    found = optimize(world.problem(calls=calls), world.tools())
+    assert (found.decision == "out_of_budget") is (calls == 1000)

@@ -87,6 +87,13 @@ def test_what_was_taught_and_the_templates_take_turns_after_the_instruction_at_h
     assert instruction_set(taught, OWN)[:plan] == tuple(expected)
 
 
+def test_where_letters_are_searched_all_that_is_tried_answers_with_them() -> None:
+    found = instruction_set(TAUGHT, OWN, "letters")
+    assert {each.prompt.codes for each in found} == {"letters"}
+    worded = dict.fromkeys(each.prompt.instruction for each in instruction_set(TAUGHT, OWN))
+    assert [each.prompt.instruction for each in found] == list(worded)
+
+
 def test_the_first_race_is_without_demonstrations_and_the_last_is_not() -> None:
     first, last = searched(World(examples(FOUR, 60), level(0.7), FOUR), planned(10, 4, 60))
     assert not any(each.candidate.prompt.demonstrations for each in first)
