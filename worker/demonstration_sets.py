@@ -26,12 +26,13 @@ class Draw:
 
 
 def drawn(draw: Draw, count: int, seed: int) -> tuple[DemonstrationSet, ...]:
-    """`count` sets: what people chose first, then random ones and those by likeness in turn. Raises what `draw.embed`
-    raises."""
+    """`count` sets: what people chose first, then random ones and those by likeness in turn, these first where labels
+    are many. Raises what `draw.embed` raises."""
     rng, other = random.Random(seed), random.Random(seed)  # noqa: S311 - not a secret; fewer sets are the first of more
     chance = demonstrations.random_sets(draw.schema, draw.pool, draw.errors, count, rng)
     fixed = [demonstrations.by_hand(draw.fixed)] if draw.fixed else []
     more = count - len(fixed) > 1  # the first is random
     alike = likeness.sets(draw.schema, draw.pool, draw.embed, other) if draw.embed and more else []
-    in_turn = [each for pair in zip_longest(chance, alike) for each in pair if each]
+    both = (alike, chance) if likeness.more_labels_than_shown(draw.pool) else (chance, alike)
+    in_turn = [each for pair in zip_longest(*both) for each in pair if each]
     return tuple([*fixed, *in_turn][:count])

@@ -45,7 +45,8 @@ class _Pool:
 def sets(
     schema: LabelingSchema, examples: Sequence[Example], embed: Embed, rng: random.Random
 ) -> list[DemonstrationSet]:
-    """8 or so diverse ones, the 8 most similar of up to 48 (or two a label, up to 192), packs, the 4 most similar.
+    """8 or so diverse ones, the 8 most similar of up to 48 (or two a label, up to 192), packs, the 4 most similar; the
+    most similar first where there are more labels than one set shows.
 
     None of fewer than 12 examples, and not the 8 most similar of fewer than 24. Raises what `embed` raises.
     """
@@ -54,7 +55,15 @@ def sets(
         return []
     packed, diverse = _packed(pool, rng), _diverse(pool, sizes(examples)[1], rng)
     more = [_similar(pool, _MORE_SHOWN)] if len(pool) >= 3 * _MORE_SHOWN else []
+    if more and more_labels_than_shown(examples):
+        return [*more, _similar(pool, _FEW_SHOWN), packed, diverse]
     return [diverse, *more, packed, _similar(pool, _FEW_SHOWN)]
+
+
+def more_labels_than_shown(examples: Sequence[Example]) -> bool:
+    """Then a set that all tasks share leaves labels out, and one of each task's own likely shows the right one: on 20
+    bank intents SmolLM2 has .09 to .15 with 12 shared demonstrations, .39 and .52 with the 8 and 4 most similar."""
+    return len({label_of(example) for example in examples}) > sizes(examples)[1]
 
 
 def _pool(schema: LabelingSchema, examples: Sequence[Example], embed: Embed, rng: random.Random) -> _Pool:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from backend.embedding import LocalModel, RememberingEmbedder
+from backend.labeling import schema as schemas
 from backend.labeling import selection
 from backend.labeling.embedding import Vector
 from backend.labeling.errors import EmbeddingError
+from tests.labeling.building import choices
 from tests.labeling.vectors import Angles, far_apart
 from tests.optimizer.world import ACTIVE, DAY, MANY, PAIR, World, examples, level
 from worker import demonstrations, likeness, propose
@@ -75,7 +77,7 @@ def test_a_few_examples_are_shown_to_all_alike() -> None:
 def test_the_pool_is_balanced_and_no_larger_than_48_or_two_a_label() -> None:
     pool = likeness.sets(PAIR, [told(i) for i in range(200)], REAL.embed, random.Random(0))[-1]
     assert labels(pool, range(48)) == {"yes": 24, "no": 24}
-    many = likeness.sets(MANY, examples(MANY, 400), far_apart, random.Random(0))[-1]
+    many = likeness.sets(MANY, examples(MANY, 400), far_apart, random.Random(0))[0]
     assert Counter(each.labels["intent"] for each in many.demonstrations) == {(f"intent {i}",): 2 for i in range(77)}
 
 
@@ -183,3 +185,11 @@ def test_what_people_chose_comes_first_then_random_sets_and_those_by_likeness_in
     fixed = tuple(made for example in pool[:2] if (made := demonstrations.demonstration(PAIR, example)))
     found = drawn(Draw(PAIR, pool, (), fixed, REAL.embed), count, 0)
     assert [kind in each.origin for kind, each in zip(kinds, found, strict=True)] == [True] * count
+
+
+@pytest.mark.parametrize(("labels", "kinds"), [(12, ["random", "diverse"]), (13, ["8 most", "random", "4 most"])])
+def test_where_a_set_cannot_show_each_label_the_most_similar_come_first(labels: int, kinds: list[str]) -> None:
+    schema = schemas.parse(choices(*(f"intent {i}" for i in range(labels)), name="intent"))
+    found = drawn(Draw(schema, examples(schema, 80), (), embed=far_apart), 8, 0)
+    assert [kind in each.origin for kind, each in zip(kinds, found, strict=False)] == [True] * len(kinds)
+    assert len({repr(each) for each in found}) == len(found) == 8
