@@ -53,7 +53,7 @@ _HOLDOUT_FROM = 200
 _LEAST_FRESH = 25
 _SURE = 0.9
 _FEW, _FOLDS_OF_FEW, _FOLDS = 30, 5, 4
-_GLANCE, _FIRST_LOOK, _LOOK_SHARE = 4, 16, 0.05
+_GLANCE, _FIRST_LOOK, _LOOK_SHARE = 4, 16, 0.1
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
 _PLANNED = 0.95  # of the calls: folds may choose what none has asked
 _BEGIN = 0.6  # of these: what the first search is sized for where folds repeat it
@@ -234,7 +234,9 @@ class _Run:
             shown=found.shown,
             active=max(0.0, found.active - found.bare),
         )
-        return plan_for(terms, self._calls - self._kept_back(terms.n) if self._looks else int(_BEGIN * self._calls))
+        if self._looks:
+            return plan_for(terms, self._calls - self._kept_back(terms.n))
+        return plan_for(terms, int(_BEGIN * self._calls), at_most=self._calls)
 
     def _price(self, prompt: Prompt) -> Price:
         """On examples that the teacher does not read; on a few where more would take much of the calls."""

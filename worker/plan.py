@@ -81,10 +81,10 @@ class Plan:
         return min(margin * race_calls(width, self.examples), width * self.examples)
 
 
-def plan_for(terms: Terms, calls: int) -> Plan:
+def plan_for(terms: Terms, calls: int, at_most: int = 0) -> Plan:
     """The widest that fits on 150 of the examples, and with it as many of them as fit, 24 at least. Of what costs more
-    an example fewer are tried, and where zero-shot answers are dear, or nothing else fits, of instructions the one at
-    hand alone."""
+    an example fewer are tried, and where zero-shot answers are dear, or the smallest would take more than `at_most`
+    calls (0: than `calls`), of instructions the one at hand alone."""
     enough = min(terms.n, max(_LEAST, _paid(terms, calls)))
     plans = [_at(level, enough, terms) for level in _LEVELS]
     widest = next((plan for plan in plans if plan.calls <= calls), plans[-1])
@@ -92,7 +92,7 @@ def plan_for(terms: Terms, calls: int) -> Plan:
     sizes = (replace(widest, examples=size) for size in range(terms.n, least, -1))
     smallest = replace(widest, examples=least)
     found = next((plan for plan in sizes if plan.calls <= calls), smallest)
-    if found.calls <= calls or terms.rounds == 1:
+    if found.calls <= max(calls, at_most) or terms.rounds == 1:
         return found
     narrow = [replace(smallest, instructions=1, sets=sets, rounds=2) for sets in range(MOST_SETS, 1, -1)]
     return next((plan for plan in narrow if plan.calls <= calls), narrow[-1])
