@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from backend.embedding import make_embedder
 from backend.labeling import schema as schemas
 from backend.labeling import templates
 from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.labeling.verbalizer import CodeKind
-from backend.settings import load
-from worker import replay_data
-from worker.demonstration_sets import Draw, drawn
+from worker import demonstrations, replay_data
 from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
 
@@ -34,8 +31,7 @@ _PUBLIC = {
 class Cell:
     """One data set with one local model. `learn` and `test` are how many rows of the train and the test half are used;
     the first `shown` of `learn` are those that demonstrations come from, in every seed, so that all arms and seeds
-    share what was recorded; `sets_drawn` sets are made of them, with `by_likeness` some that differ from task to task,
-    and `pooled` instructions of the pool are used.
+    share what was recorded; `sets_drawn` sets are made of them, and `pooled` instructions of the pool are used.
 
     Without `labels` every so many of those that the file has, in their alphabet. `least` is the accuracy that is asked
     of ours, 0 for none. `part` passes over the rows of so many cells like it: what was chosen with those in view is
@@ -56,7 +52,6 @@ class Cell:
     every: int = 1
     pooled: int = 16
     sets_drawn: int = 8
-    by_likeness: bool = False
     part: int = 0
 
     @property
@@ -116,8 +111,8 @@ class Cell:
     @cached_property
     def sets(self) -> tuple[DemonstrationSet, ...]:
         """Drawn once, by the optimizer's own rule, from the first rows."""
-        embed = make_embedder(load()).embed if self.by_likeness else None
-        return drawn(Draw(self.schema, self.rows[: self.shown], (), embed=embed), self.sets_drawn, _SEED)
+        rows = self.rows[: self.shown]
+        return tuple(demonstrations.random_sets(self.schema, rows, (), self.sets_drawn, random.Random(_SEED)))
 
     def labelled(self, count: int, seed: int) -> tuple[Example, ...]:
         """The rows that demonstrations come from, and a seeded draw of the others."""
@@ -196,6 +191,5 @@ CELLS = (
         codes="letters",  # one call each; as words they take up to 24
         every=4,
         pooled=6,
-        by_likeness=True,
     ),
 )
