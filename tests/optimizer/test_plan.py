@@ -121,14 +121,15 @@ def test_a_budget_that_ends_in_a_wider_search_leaves_what_the_last_one_found() -
     assert found.decision in {"published", "kept", "no_headroom"}
 
 
+def taking(calls: int, outcomes: list[Outcome]) -> list[Outcome]:
+    return [replace(each, answers=replace(each.answers, calls=calls)) if each.answers else each for each in outcomes]
+
+
 class Dear(World):
     """An answer takes four calls without demonstrations."""
 
     def label(self, prompt: Any, asked: Any) -> list[Outcome]:
-        outcomes = super().label(prompt, asked)
-        if prompt.demonstrations:
-            return outcomes
-        return [replace(each, answers=replace(each.answers, calls=4)) if each.answers else each for each in outcomes]
+        return taking(1 if prompt.demonstrations else 4, super().label(prompt, asked))
 
 
 def test_calls_are_counted_as_the_model_takes_them() -> None:
@@ -193,14 +194,15 @@ class Alike(World):
         outcomes = super().label(prompt, asked)
         if self.calls > self.paid:
             raise BudgetError("used up")
-        calls = 1 if prompt.codes == "letters" else 20
-        return [
-            replace(each, answers=replace(each.answers, calls=calls)) if each.answers else each for each in outcomes
-        ]
+        return taking(self.price(prompt), outcomes)
 
     @property
     def calls(self) -> int:
-        return sum(1 if prompt.codes == "letters" else 20 for prompt, _ in self.asked)
+        return sum(self.price(prompt) for prompt, _ in self.asked)
+
+    @staticmethod
+    def price(prompt: Prompt) -> int:
+        return 1 if prompt.codes == "letters" else 20
 
 
 def shows(prompt: Prompt) -> bool:
