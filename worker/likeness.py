@@ -55,7 +55,7 @@ def sets(
         return []
     packed, diverse = _packed(pool, rng), _diverse(pool, sizes(examples)[1], rng)
     more = [_similar(pool, _MORE_SHOWN)] if len(pool) >= 3 * _MORE_SHOWN else []
-    if more and more_labels_than_shown(examples):
+    if more_labels_than_shown(examples):
         return [*more, _similar(pool, _FEW_SHOWN), packed, diverse]
     return [diverse, *more, packed, _similar(pool, _FEW_SHOWN)]
 

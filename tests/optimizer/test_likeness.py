@@ -187,9 +187,19 @@ def test_what_people_chose_comes_first_then_random_sets_and_those_by_likeness_in
     assert [kind in each.origin for kind, each in zip(kinds, found, strict=True)] == [True] * count
 
 
-@pytest.mark.parametrize(("labels", "kinds"), [(12, ["random", "diverse"]), (13, ["8 most", "random", "4 most"])])
-def test_where_a_set_cannot_show_each_label_the_most_similar_come_first(labels: int, kinds: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("labels", "count", "kinds"),
+    [
+        (12, 80, ["random", "diverse"]),
+        (13, 80, ["8 most", "random", "4 most"]),
+        (13, 20, ["4 most", "random", "packs"]),
+        (13, 11, ["random", "random"]),
+    ],
+)
+def test_where_a_set_cannot_show_each_label_the_most_similar_come_first(
+    labels: int, count: int, kinds: list[str]
+) -> None:
     schema = schemas.parse(choices(*(f"intent {i}" for i in range(labels)), name="intent"))
-    found = drawn(Draw(schema, examples(schema, 80), (), embed=far_apart), 8, 0)
+    found = drawn(Draw(schema, examples(schema, count), (), embed=far_apart), 8, 0)
     assert [kind in each.origin for kind, each in zip(kinds, found, strict=False)] == [True] * len(kinds)
     assert len({repr(each) for each in found}) == len(found) == 8

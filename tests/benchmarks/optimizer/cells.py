@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from backend.embedding import make_embedder
 from backend.labeling import schema as schemas
 from backend.labeling import templates
 from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.labeling.verbalizer import CodeKind
-from worker import demonstrations, replay_data
+from backend.settings import load
+from worker import replay_data
+from worker.demonstration_sets import Draw, drawn
 from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
 
@@ -111,8 +114,8 @@ class Cell:
     @cached_property
     def sets(self) -> tuple[DemonstrationSet, ...]:
         """Drawn once, by the optimizer's own rule, from the first rows."""
-        rows = self.rows[: self.shown]
-        return tuple(demonstrations.random_sets(self.schema, rows, (), self.sets_drawn, random.Random(_SEED)))
+        draw = Draw(self.schema, self.rows[: self.shown], (), embed=make_embedder(load()).embed)
+        return drawn(draw, self.sets_drawn, _SEED)
 
     def labelled(self, count: int, seed: int) -> tuple[Example, ...]:
         """The rows that demonstrations come from, and a seeded draw of the others."""

@@ -60,10 +60,11 @@ def answering(cell: Cell, *, live: bool) -> Model:
 
 
 def pools(model: Model) -> tuple[Pool, ...]:
-    """The first prompt on all rows of the data set, and the same with the demonstrations of its larger set."""
+    """The first prompt on all rows of the data set, and the same with the largest set that all rows share."""
     cell = model.cell
     rest = [row for row in cell.everything if row not in cell.rows[: cell.shown]]
-    shown = max(cell.sets, key=lambda each: len(each.demonstrations))
+    shared = [each for each in cell.sets if not each.shown and not each.packs]
+    shown = max(shared, key=lambda each: len(each.demonstrations))
     naive = cell.naive()
     prompts = {"zero-shot": naive, shown.origin: replace(naive, demonstrations=shown.demonstrations)}
     return tuple(
