@@ -14,8 +14,8 @@ _MOST_NAMED = 50
 class Finding:
     """A decision of "published" means that it may be. `challenger` is calibrated; `objections` are the gate's.
 
-    `best_of_set` is the instruction that did best without demonstrations, uncalibrated. `fixes` and `breaks` are ids of
-    examples that decided.
+    `best_of_set` is the instruction that did best without demonstrations, with the calibration that it did so by.
+    `fixes` and `breaks` are ids of examples that decided.
     """
 
     decision: Decision

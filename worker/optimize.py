@@ -214,7 +214,7 @@ class _Run:
         pairs = [each.pair for each in deciding]
         ruling = self._ruled(pairs, self._costs(tried, deciding))
         found = told(winner.prompt, winner.candidate.origin, pairs, ruling, self._problem.active)
-        bare = next(entry.candidate for entry in tried.first if not entry.candidate.prompt.demonstrations)
+        bare = next(entry for entry in tried.first if not entry.candidate.prompt.demonstrations)
         return replace(found, best_of_set=bare.prompt)
 
     # -- what is tried

@@ -93,8 +93,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """`best_of_set` is the instruction that did best on the last run's labels, without demonstrations or calibration;
-    None where no run had labels enough to tell."""
+    """`best_of_set` is the instruction that did best on the last run's labels without demonstrations, calibrated on
+    them; None where no run had labels enough to tell."""
 
     naive: Figures
     best_of_set: Figures | None

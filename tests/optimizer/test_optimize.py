@@ -103,7 +103,9 @@ def test_a_prompt_that_nothing_beats_has_no_headroom() -> None:
     world = World(examples(count=100), better_if(lambda prompt: prompt == ACTIVE))
     found = run(world, rounds=1, **NARROW)
     assert found.decision in {"no_headroom", "kept"}
-    assert found.best_of_set == ACTIVE
+    assert found.best_of_set is not None
+    assert propose.uncalibrated(found.best_of_set) == ACTIVE
+    assert found.best_of_set.calibration.fitted_on == 100
 
 
 def test_a_gain_that_is_not_sure_enough_is_kept_with_its_reasons() -> None:
@@ -129,7 +131,8 @@ def test_an_edited_guideline_is_tried_at_once(seed: Prompt) -> None:
     found = run(world, seeds=(seed,), rounds=1, **NARROW)
     assert found.decision == "published"
     assert (found.challenger or ACTIVE).instruction == seed.instruction
-    assert found.best_of_set == seed
+    assert found.best_of_set is not None
+    assert propose.uncalibrated(found.best_of_set) == seed
 
 
 # -- the same again
