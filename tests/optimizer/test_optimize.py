@@ -469,7 +469,8 @@ def test_annotators_who_contradict_each_other_on_the_same_text_are_no_obstacle()
     items = tuple(
         replace(item, data={"text": f"text {i // 2}"}) for i, item in enumerate(examples(count=60))
     )  # each text once "yes", once "no"
-    assert run(World(items, level(0.5)), teach, **NARROW).decision in {"kept", "no_headroom"}
+    found = run(World(items, level(0.5)), teach, sure=0.99, **NARROW)  # at .9 one run in some is lucky
+    assert found.decision in {"kept", "no_headroom"}
 
 
 @pytest.mark.parametrize("count", [30, 210])
