@@ -11,8 +11,8 @@ from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
 from worker.likeness import Embed
 
-# The first place of one by likeness, and how far on the next is.
-_AMONG_MANY, _AMONG_FEW = (0, 2), (1, 4)
+# The places of those by likeness.
+_AMONG_MANY, _AMONG_FEW = (0, 2, 4, 6), (1, 3, 7, 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Draw:
 
 def drawn(draw: Draw, count: int, seed: int) -> tuple[DemonstrationSet, ...]:
     """`count` sets: what people chose first, then random ones and those by likeness; in turn where labels are many,
-    else three to one: the best of more random ones is better, and of each kind by likeness there is one.
+    else one of these whenever the sets double: the best of more random ones is better, of each other kind there is one.
 
     Raises what `draw.embed` raises.
     """
@@ -38,7 +38,7 @@ def drawn(draw: Draw, count: int, seed: int) -> tuple[DemonstrationSet, ...]:
     fixed = [demonstrations.by_hand(draw.fixed)] if draw.fixed else []
     more = count - len(fixed) > 1  # the first is random
     alike = likeness.sets(draw.schema, draw.pool, draw.embed, other) if draw.embed and more else []
-    first, step = _AMONG_MANY if likeness.more_labels_than_shown(draw.pool) else _AMONG_FEW
-    for number, each in enumerate(alike):
-        chance.insert(first + number * step, each)
+    places = _AMONG_MANY if likeness.more_labels_than_shown(draw.pool) else _AMONG_FEW
+    for place, each in zip(places, alike, strict=False):
+        chance.insert(place, each)
     return tuple([*fixed, *chance][:count])

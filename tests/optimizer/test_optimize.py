@@ -255,9 +255,7 @@ def test_with_embeddings_sets_by_likeness_take_the_late_places(count: int) -> No
 
 @pytest.mark.parametrize(("count", "kind"), [(100, "cross-fitted"), (240, "holdout")])
 def test_showing_each_task_the_most_similar_is_found_where_it_is_much_better(count: int, kind: str) -> None:
-    """With the calls that a run has by default: the first five sets, which fewer calls pay for, are none of these."""
-    world = World(examples(count=count), better_if(lambda prompt: prompt.shown > 0))
-    found = alike(world, calls=3000)
+    found = alike(World(examples(count=count), better_if(lambda prompt: prompt.shown > 0)))
     assert found.decision == "published"
     assert found.challenger is not None
     assert found.challenger.shown > 0
@@ -466,11 +464,13 @@ def test_a_label_that_only_the_holdout_has_is_no_obstacle() -> None:
 
 
 def test_annotators_who_contradict_each_other_on_the_same_text_are_no_obstacle() -> None:
+    """Nothing can be gained. Were each published with probability .1, more than 3 of 10 would be with one of .013."""
     items = tuple(
         replace(item, data={"text": f"text {i // 2}"}) for i, item in enumerate(examples(count=60))
     )  # each text once "yes", once "no"
-    found = run(World(items, level(0.5)), teach, sure=0.99, **NARROW)  # at .9 one run in some is lucky
-    assert found.decision in {"kept", "no_headroom"}
+    decisions = [run(World(items, level(0.5), seed=seed), teach, **NARROW).decision for seed in range(10)]
+    assert set(decisions) <= {"kept", "no_headroom", "published"}
+    assert decisions.count("published") <= 3
 
 
 @pytest.mark.parametrize("count", [30, 210])
