@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import logging
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,19 @@ MOST = 4096  # vectors that a process remembers: 4 MB of 256 dimensions
 _BATCH = 32  # texts a request: as many as every server takes
 _TRIES = 3
 _PROBE = "text"
+_CHARACTERS_A_TOKEN = 3
 _LOADING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """Requests to an endpoint, and the tokens of their texts; nothing where this machine embeds."""
+
+    calls: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: "Bill") -> "Bill":
+        return Bill(self.calls + other.calls, self.tokens + other.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +46,16 @@ class Embedded:
 
     fingerprint: str
     vectors: Sequence[Vector]
+    bill: Bill = Bill()
 
 
 class Source(Protocol):
     """Thread-safe. Raises `EmbeddingError` and `EmbeddingRefusedError` only."""
 
     def embed(self, texts: Sequence[str]) -> Embedded: ...
+
+    def quote(self, texts: Sequence[str]) -> Bill:
+        """What that would take, its tokens estimated, rather too many."""
 
 
 def make_embedder(settings: Settings) -> "RememberingEmbedder":
@@ -66,13 +83,25 @@ class RememberingEmbedder:
         return self._fingerprint
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
-        keys = [hashlib.blake2b(text.encode(errors="replace"), digest_size=16).digest() for text in texts]
+        return self.billed(texts)[0]
+
+    def quote(self, texts: Sequence[str]) -> Bill:
+        """What `billed` would take now."""
+        wanted = dict(zip(_keys(texts), texts, strict=True))
+        with self._lock:
+            unknown = [text for key, text in wanted.items() if key not in self._known]
+        return self._source.quote(unknown) if unknown else Bill()
+
+    def billed(self, texts: Sequence[str]) -> tuple[list[Vector], Bill]:
+        """As `embed`, with what it took: nothing for what is remembered."""
+        keys, bill = _keys(texts), Bill()
         wanted = dict(zip(keys, texts, strict=True))
         with self._first_come(wanted):
             for _ in range(_TRIES):
-                found = self._embedded(wanted)
+                found, paid = self._embedded(wanted)
+                bill += paid
                 if found is not None:
-                    return [found[key] for key in keys]
+                    return [found[key] for key in keys], bill
         raise EmbeddingError("EMBEDDINGS_BASE_URL: another model answers at each call")
 
     def _first_come(self, wanted: Mapping[bytes, str]) -> AbstractContextManager[object]:
@@ -81,8 +110,8 @@ class RememberingEmbedder:
             unknown = sum(key not in self._known for key in wanted)
         return self._filling if unknown > 1 else nullcontext()
 
-    def _embedded(self, wanted: Mapping[bytes, str]) -> dict[bytes, Vector] | None:
-        """None where what was known turned out to be another model's."""
+    def _embedded(self, wanted: Mapping[bytes, str]) -> tuple[dict[bytes, Vector] | None, Bill]:
+        """No vectors where what was known turned out to be another model's."""
         with self._lock:
             before = self._fingerprint
             found = {key: self._known[key] for key in wanted if key in self._known}
@@ -90,11 +119,11 @@ class RememberingEmbedder:
                 self._known.move_to_end(key)
         missing = {key: text for key, text in wanted.items() if key not in found}
         if not missing:
-            return found
+            return found, Bill()
         fresh = self._source.embed(list(missing.values()))
         made = dict(zip(missing, fresh.vectors, strict=True))
         self._keep(fresh.fingerprint, made)
-        return None if found and fresh.fingerprint != before else found | made
+        return (None if found and fresh.fingerprint != before else found | made), fresh.bill
 
     def _keep(self, fingerprint: str, made: Mapping[bytes, Vector]) -> None:
         with self._lock:
@@ -106,6 +135,10 @@ class RememberingEmbedder:
                 self._known.popitem(last=False)
 
 
+def _keys(texts: Sequence[str]) -> list[bytes]:
+    return [hashlib.blake2b(text.encode(errors="replace"), digest_size=16).digest() for text in texts]
+
+
 class LocalModel:
     """WordLlama: the mean of a text's token vectors. Needs no network; one a process, loaded when it is first used."""
 
@@ -115,6 +148,9 @@ class LocalModel:
         clean = [text.encode(errors="replace").decode() for text in texts]
         vectors = [unit(vector) for vector in model.embed(clean).tolist()]
         return Embedded(_local_fingerprint(len(vectors[0]) if vectors else 0), vectors)
+
+    def quote(self, _texts: Sequence[str]) -> Bill:
+        return Bill()
 
 
 @cache
@@ -153,9 +189,14 @@ class _Row(BaseModel):
     embedding: list[FiniteFloat] = Field(min_length=1)
 
 
+class _Usage(BaseModel):
+    prompt_tokens: int | None = Field(None, ge=0)
+
+
 class _Answer(BaseModel):
     data: list[_Row]
     model: str = ""
+    usage: _Usage | None = None
 
 
 class Endpoint:
@@ -166,12 +207,18 @@ class Endpoint:
         self._model = model
 
     def embed(self, texts: Sequence[str]) -> Embedded:
-        answers = [self._asked(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
+        batches = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
+        answers = [self._asked(batch) for batch in batches]
         found = {f"{answer.model or self._model} {width}" for answer, width in answers}
         if len(found) > 1:
             raise EmbeddingError(f"EMBEDDINGS_BASE_URL: different models answered ({', '.join(sorted(found))})")
         vectors = [unit(row.embedding) for answer, _ in answers for row in answer.data]
-        return Embedded(next(iter(found), ""), vectors)
+        told = [answer.usage.prompt_tokens if answer.usage else None for answer, _ in answers]
+        tokens = [_estimated(batch) if said is None else said for said, batch in zip(told, batches, strict=True)]
+        return Embedded(next(iter(found), ""), vectors, Bill(len(batches), sum(tokens)))
+
+    def quote(self, texts: Sequence[str]) -> Bill:
+        return Bill(math.ceil(len(texts) / _BATCH), _estimated(texts))
 
     def _asked(self, texts: Sequence[str]) -> tuple[_Answer, int]:
         """The answer, its rows in the order of the texts, and the number of dimensions."""
@@ -198,6 +245,10 @@ class Endpoint:
         except EngineError as error:
             kind = EmbeddingError if error.retryable else EmbeddingRefusedError
             raise kind(f"EMBEDDINGS_BASE_URL: {error}") from None
+
+
+def _estimated(texts: Sequence[str]) -> int:
+    return sum(len(text) // _CHARACTERS_A_TOKEN + 1 for text in texts)
 
 
 def make_wire(settings: Settings) -> Wire:

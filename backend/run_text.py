@@ -57,7 +57,8 @@ def spend(spent: Spend) -> str:
     teacher = f" and {spent.teacher_calls} to the teacher" if spent.teacher_calls else ""
     cached = f", {spent.from_cache:,} evaluations were known" if spent.from_cache else ""
     price = "price unknown" if spent.usd is None else f"${spent.usd:.2f}"
-    calls = f"{spent.student_calls:,} calls to the student{teacher}"
+    embeddings = f" and {spent.embedding_calls} for embeddings" if spent.embedding_calls else ""
+    calls = f"{spent.student_calls:,} calls to the student{teacher}{embeddings}"
     return f"{calls}, {tokens:,} tokens, {price}, {spent.seconds:.0f} s{cached}"
 
 

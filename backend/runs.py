@@ -34,6 +34,11 @@ class Spend:
     usd: float | None = None
     seconds: float = 0.0
     from_cache: int = 0  # evaluations that were paid for before
+    embedding_calls: int = 0
+
+    @property
+    def calls(self) -> int:
+        return self.student_calls + self.teacher_calls + self.embedding_calls
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from backend.embedding import make_embedder
 from backend.engine import endpoint_key, limits, make_engine, make_wire
 from backend.labeling import reasons, templates
 from backend.labeling import schema as schemas
-from backend.labeling.embedding import Embedder
 from backend.labeling.engines.base import Engine
 from backend.labeling.errors import StoreError
 from backend.labeling.fields import plain
@@ -63,7 +62,7 @@ class Service:
         self.engine: Engine = make_engine(settings, self.wire, self.store)
         self.strong = _stronger(settings, self.store)
         self.limits = limits(settings)
-        self.embedder: Embedder = make_embedder(settings)
+        self.embedder = make_embedder(settings)
         self.batches = BatchLabeler(
             Labeler(self.engine, self.limits, self.strong, self.embedder),
             self.store,

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from backend.embedding import Embedded, Endpoint, LocalModel, RememberingEmbedder, make_embedder, make_wire
+from backend.embedding import Bill, Embedded, Endpoint, LocalModel, RememberingEmbedder, make_embedder, make_wire
 from backend.labeling.embedding import dot, mean, unit
 from backend.labeling.errors import EmbeddingError, EmbeddingRefusedError, EngineError
 from backend.settings import Settings
 from tests.loopback import Answer, LoopbackServer
-from tests.scripted_llm import Fault, ScriptedLLM
+from tests.scripted_llm import Fault, Script, ScriptedLLM
+from tests.scripted_llm.embeddings import embeddings
 
 TEXTS = ["The card was declined.", "Why was my card declined?", "The film bored me."]
 
@@ -37,7 +38,10 @@ class Counting:
     def embed(self, texts: Sequence[str]) -> Embedded:
         self.asked.append(list(texts))
         vectors = [unit([float(len(text)), *([1.0] * (self.dimensions - 1))]) for text in texts]
-        return Embedded(f"{self.model} {self.dimensions}", vectors)
+        return Embedded(f"{self.model} {self.dimensions}", vectors, self.quote(texts))
+
+    def quote(self, texts: Sequence[str]) -> Bill:
+        return Bill(1, sum(map(len, texts)))
 
 
 def test_vectors_become_of_unit_length_and_their_product_the_cosine() -> None:
@@ -87,6 +91,43 @@ def test_a_text_is_embedded_once() -> None:
     first = embedder.embed(["a", "bb"])
     assert embedder.embed(["bb", "ccc", "a", "a"]) == [first[1], *embedder.embed(["ccc"]), first[0], first[0]]
     assert source.asked == [["a", "bb"], ["ccc"]]
+
+
+def test_only_what_is_not_remembered_costs_something() -> None:
+    embedder = RememberingEmbedder(Counting())
+    assert embedder.quote(["a", "bb", "a"]) == embedder.billed(["a", "bb", "a"])[1] == Bill(1, 3)
+    assert embedder.quote(["bb"]) == embedder.billed(["bb"])[1] == Bill()
+    assert embedder.quote(["bb", "ccc"]) == embedder.billed(["bb", "ccc"])[1] == Bill(1, 3)
+
+
+def test_what_is_embedded_anew_because_the_model_changed_is_paid_twice() -> None:
+    source = Counting(dimensions=2)
+    embedder = RememberingEmbedder(source)
+    embedder.embed(["a"])
+    source.dimensions = 3
+    assert embedder.billed(["a", "bb"])[1] == Bill(2, 3)
+
+
+def test_embeddings_made_on_this_machine_cost_nothing() -> None:
+    embedder = RememberingEmbedder(LocalModel())
+    assert (embedder.quote(TEXTS), embedder.billed(TEXTS)[1]) == (Bill(), Bill())
+
+
+def test_an_endpoint_s_requests_and_tokens_are_counted(scripted_llm: ScriptedLLM) -> None:
+    """33 texts of three words each; the estimate is a third of their ten characters, and one a text."""
+    texts = [f"aaa bb {i:03}" for i in range(33)]
+    with endpoint(scripted_llm.base_url) as embedder:
+        assert embedder.quote(texts) == Bill(2, 33 * 4)
+        _, bill = embedder.billed(texts)
+    told = [embeddings(Script(), request.body)["usage"]["prompt_tokens"] for request in scripted_llm.requests]
+    assert bill == Bill(2, sum(told))
+
+
+@pytest.mark.parametrize("usage", [{}, {"usage": None}, {"usage": {}}, {"usage": {"prompt_tokens": None}}], ids=str)
+def test_where_an_endpoint_does_not_tell_its_tokens_they_are_estimated(usage: dict[str, Any]) -> None:
+    answer = Answer(200, {"data": [{"index": 0, "embedding": [1.0]}], **usage})
+    with LoopbackServer({"POST /v1/embeddings": answer}) as server, endpoint(f"{server.url}/v1") as embedder:
+        assert embedder.billed(["nine char"])[1] == Bill(1, 4)
 
 
 def test_only_so_many_are_remembered_and_the_latest_used_stay() -> None:

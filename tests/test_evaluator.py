@@ -3,17 +3,19 @@
 import gc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from backend.labeling import schema as schemas
-from backend.labeling.errors import BudgetError
-from backend.labeling.prompt import Prompt
+from backend.labeling.errors import BudgetError, EngineUnreachableError
+from backend.labeling.prompt import Demonstration, Prompt
 from backend.service import Service
 from backend.settings import Settings
 from tests.labeling.building import choices
 from tests.labeling.test_labeler_groups import NAMES, letter_of
-from tests.scripted_llm import Script, ScriptedLLM
+from tests.labeling.vectors import values
+from tests.scripted_llm import Fault, Script, ScriptedLLM
 from worker.evaluator import Evaluator
 from worker.examples import Example
 from worker.ledger import Ledger, RunLedger
@@ -32,8 +34,8 @@ def make(redis_url: str, scripted_llm: ScriptedLLM) -> Iterator[Make]:
     """An evaluator with caps as asked, of an LLM that is asked for a hundred labels in groups: two calls an example."""
     scripted_llm.script = Script(answer=lambda prompt: letter_of(prompt, NAMES[7]))
 
-    def made(**caps: int) -> tuple[Evaluator, RunLedger]:
-        settings = Settings(redis_url=redis_url, openai_base_url=scripted_llm.base_url, **caps)  # type: ignore[arg-type]
+    def made(**changes: Any) -> tuple[Evaluator, RunLedger]:
+        settings = Settings(redis_url=redis_url, openai_base_url=scripted_llm.base_url, **changes)
         service = Service(settings)
         assert service.engine.capabilities.chat_logprobs  # probed by now
         ledger = Ledger(service.redis, settings, models={"student": "scripted-1"}).open("1.1795346384", "run-1")
@@ -73,3 +75,60 @@ def test_what_a_budget_paid_for_is_not_paid_again(make: Make) -> None:
     evaluator, ledger = make()
     evaluator.label(Prompt("Which?"), EXAMPLES)
     assert (ledger.spend().student_calls, ledger.spend().from_cache) == (180, 50)
+
+
+ALIKE = Prompt(
+    "Which?", demonstrations=tuple(Demonstration(values(t), {"label": (NAMES[0],)}) for t in "abcd"), shown=1
+)
+
+
+def embedded(llm: ScriptedLLM) -> list[list[str]]:
+    """The texts of each request for embeddings, but for the one that asks which model answers."""
+    asked = [request.body["input"] for request in llm.requests if "input" in request.body]
+    return [texts for texts in asked if texts != ["text"]]
+
+
+def test_embeddings_are_asked_for_many_texts_at_once_and_paid_for(make: Make, scripted_llm: ScriptedLLM) -> None:
+    """A first example by itself, which tells what one takes; then 64, then 25: one, two and one request."""
+    evaluator, ledger = make(embeddings_model="embed-1")
+    assert all(outcome.answers for outcome in evaluator.label(ALIKE, EXAMPLES))
+    assert [len(texts) for texts in embedded(scripted_llm)] == [5, 32, 32, 25]
+    assert (ledger.spend().embedding_calls, ledger.spend().student_calls) == (4, 180)
+    assert ledger.spend().calls == 184
+
+
+@pytest.mark.parametrize("cap", [1, 4, 37, 100, 183])
+def test_a_cap_on_calls_holds_for_labels_and_embeddings_together(
+    make: Make, scripted_llm: ScriptedLLM, cap: int
+) -> None:
+    evaluator, ledger = make(embeddings_model="embed-1", run_max_calls=cap)
+    assert evaluator  # its model is probed by now
+    with pytest.raises(BudgetError, match="RUN_MAX_CALLS"):
+        evaluator.label(ALIKE, EXAMPLES)
+    assert len(embedded(scripted_llm)) == ledger.spend().embedding_calls
+    assert ledger.spend().calls <= max(cap, 3)  # the first example tells what one takes
+
+
+def test_embeddings_on_this_machine_cost_the_run_nothing(make: Make) -> None:
+    evaluator, ledger = make()
+    evaluator.label(ALIKE, EXAMPLES[:3])
+    assert (ledger.spend().embedding_calls, ledger.spend().student_calls) == (0, 6)
+
+
+def test_an_example_without_text_has_no_embedding_and_does_not_keep_the_others_from_theirs(
+    make: Make, scripted_llm: ScriptedLLM
+) -> None:
+    evaluator, _ = make(embeddings_model="embed-1")
+    blank = Example("blank", {"other": "?"}, {"label": (NAMES[0],)}, DAY)
+    outcomes = evaluator.label(ALIKE, [EXAMPLES[0], blank, *EXAMPLES[1:9]])
+    assert [outcome.answers is None for outcome in outcomes] == [False, True, *[False] * 8]
+    assert [len(texts) for texts in embedded(scripted_llm)] == [5, 8]
+
+
+def test_while_embeddings_are_away_nothing_is_answered_in_another_way(make: Make, scripted_llm: ScriptedLLM) -> None:
+    evaluator, ledger = make(embeddings_model="embed-1")
+    evaluator.label(ALIKE, EXAMPLES[:1])
+    scripted_llm.change(faults=lambda _, path, __: Fault(status=503) if "embeddings" in path else None)
+    with pytest.raises(EngineUnreachableError, match="EMBEDDINGS_BASE_URL"):
+        evaluator.label(ALIKE, EXAMPLES[1:5])
+    assert ledger.spend().student_calls == 2

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from backend.labeling import selection
 from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import is_strong
 from backend.labeling.engines.base import Usage
-from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, StoreError
+from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, StoreError, TaskError
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from backend.lanes import Failure
@@ -22,6 +23,7 @@ from worker.evaluations import EvaluationCache, prompt_key
 from worker.examples import Example
 from worker.ledger import Purpose, Reservation, RunLedger
 from worker.outcomes import Outcome
+from worker.paid_embedding import PaidEmbedding
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +58,7 @@ class Evaluator:
         self._service = service
         self._schema = schema
         self._ledger = ledger
+        self._embedding = PaidEmbedding(service.embedder, ledger)
         self._check = check
         self._fresh = fresh
         self._cache = EvaluationCache(service.redis, service.settings.max_cached_evaluations)
@@ -136,6 +139,7 @@ class Evaluator:
         calls = self._calls(prompt, tasks)
         payee: Purpose = "strong" if is_strong(prompt) else "student"
         try:
+            self._embed(prompt, tasks)
             reservation = self._ledger.reserve(payee, calls, math.ceil(_tokens(prompt, tasks) * calls / len(tasks)))
         except BudgetError:
             if len(tasks) == 1:
@@ -145,6 +149,21 @@ class Evaluator:
             first, second = ({key: tasks[key] for key in half} for half in halves)
             return self._paid(name, prompt, first) | self._paid(name, prompt, second)
         return self._settled(name, prompt, tasks, reservation)
+
+    def _embed(self, prompt: Prompt, tasks: Tasks) -> None:
+        """What choosing demonstrations for these tasks takes, in few requests that the run pays for: labeling finds it
+        remembered. Where that fails, labeling fails of the same and says so."""
+        if not selection.selects(prompt):
+            return
+        with suppress(EngineError):
+            self._embedding.embed([text for data in tasks.values() for text in self._embedded(prompt, data)])
+
+    def _embedded(self, prompt: Prompt, data: Mapping[str, Any]) -> list[str]:
+        """None of a task that cannot be labelled."""
+        try:
+            return selection.embedded(prompt, self._schema.values(data))
+        except TaskError:
+            return []
 
     def _settled(
         self, name: str, prompt: Prompt, tasks: Tasks, reservation: Reservation

@@ -51,7 +51,6 @@ def forecast(settings: Settings, known: Spend | None, *, budget: int | None = No
 
 def _tokens_per_call(spend: Spend | None) -> int:
     """0 where nothing was called."""
-    calls = spend.student_calls + spend.teacher_calls if spend else 0
-    if not spend or not calls:
+    if not spend or not spend.calls:
         return 0
-    return max(1 + ANSWER_TOKENS, round((spend.prompt_tokens + spend.completion_tokens) / calls))
+    return max(1 + ANSWER_TOKENS, round((spend.prompt_tokens + spend.completion_tokens) / spend.calls))

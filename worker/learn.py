@@ -23,6 +23,7 @@ from worker.ground_truth import GroundTruth
 from worker.journal import Journal, begun, failed
 from worker.ledger import Ledger, RunLedger
 from worker.optimize import Finding, Tools, optimize
+from worker.paid_embedding import PaidEmbedding
 from worker.problem import posed
 from worker.teacher import Teacher, is_capable
 from worker.weighing import weighed
@@ -216,7 +217,7 @@ class _Learning:
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
         settings = self._settings
         problem = posed(self._service, settings, to, weighed(self._service, to, examples, evaluator.label))
-        embed = self._service.embedder.embed
+        embed = PaidEmbedding(self._service.embedder, self._ledger).embed
         if not is_capable(settings):
             return optimize(problem, Tools(evaluator.label, None, self._tell, embed))
         with closing(Teacher(settings, self._service.redis, self._ledger, self._check)) as teacher:

@@ -23,7 +23,7 @@ from backend.settings import Settings
 from worker import scripts
 from worker.prices import price_usd
 
-Purpose = Literal["student", "teacher", "strong"]
+Purpose = Literal["student", "teacher", "strong", "embeddings"]
 Amounts = tuple[int, int, int]  # calls, tokens, billionths of a dollar
 
 _TTLS = (30 * 24 * 3600, 400 * 24 * 3600)  # seconds to keep a run's figures, a month's
@@ -31,7 +31,7 @@ _LEASE_S = 3600.0
 _NANO = 10**9
 _UNITS = ("calls", "tokens", "usd")
 # The stronger LLM of a cascade labels at its own price; its calls are counted with the student's.
-_COUNTED = {"student": "student", "teacher": "teacher", "strong": "student"}
+_COUNTED = {"student": "student", "teacher": "teacher", "strong": "student", "embeddings": "embedding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,8 @@ def _payees(settings: Settings, models: Mapping[Purpose, str]) -> dict[Purpose, 
     teacher = Payee(models.get("teacher", named), settings.teacher_base_url or student.base_url)
     theirs = settings.stronger
     strong = Payee(models.get("strong", theirs.model_name), theirs.llm_base_url) if theirs else student
-    return {"student": student, "teacher": teacher, "strong": strong}
+    embeddings = Payee(settings.embeddings_model, settings.embeddings_base_url or student.base_url)
+    return {"student": student, "teacher": teacher, "strong": strong, "embeddings": embeddings}
 
 
 def _most_usd(payee: Payee, calls: int, tokens: int, completion_tokens: int | None) -> float | None:

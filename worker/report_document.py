@@ -213,6 +213,7 @@ class SpendJson(TypedDict):
     runs: int
     student_calls: int
     teacher_calls: int
+    embedding_calls: int
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int

@@ -9,11 +9,12 @@ from worker.report_document import SpendJson
 
 def total(spends: Sequence[Spend]) -> SpendJson:
     """A run that called no model has no price to know."""
-    paid = [each for each in spends if each.student_calls or each.teacher_calls]
+    paid = [each for each in spends if each.calls]
     prices = [each.usd for each in paid if each.usd is not None]
     added = Spend(
         student_calls=sum(each.student_calls for each in spends),
         teacher_calls=sum(each.teacher_calls for each in spends),
+        embedding_calls=sum(each.embedding_calls for each in spends),
         prompt_tokens=sum(each.prompt_tokens for each in spends),
         cached_tokens=sum(each.cached_tokens for each in spends),
         completion_tokens=sum(each.completion_tokens for each in spends),
@@ -26,6 +27,7 @@ def total(spends: Sequence[Spend]) -> SpendJson:
         "runs": len(spends),
         "student_calls": added.student_calls,
         "teacher_calls": added.teacher_calls,
+        "embedding_calls": added.embedding_calls,
         "prompt_tokens": added.prompt_tokens,
         "cached_tokens": added.cached_tokens,
         "completion_tokens": added.completion_tokens,

@@ -42,10 +42,10 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
 local function taken(spent, reservations)
-  local found = redis.call('HMGET', spent, 'student_calls', 'teacher_calls', 'prompt_tokens', 'completion_tokens',
-                           'nano_usd')
-  for i = 1, 5 do found[i] = tonumber(found[i] or 0) end
-  local sums = {found[1] + found[2], found[3] + found[4], found[5]}
+  local found = redis.call('HMGET', spent, 'student_calls', 'teacher_calls', 'embedding_calls', 'prompt_tokens',
+                           'completion_tokens', 'nano_usd')
+  for i = 1, 6 do found[i] = tonumber(found[i] or 0) end
+  local sums = {found[1] + found[2] + found[3], found[4] + found[5], found[6]}
   local stored = redis.call('HGETALL', reservations)
   for i = 1, #stored, 2 do
     local calls, tokens, nano_usd, expires = string.match(stored[i + 1], '^(%d+) (%d+) (%d+) (%d+)$')

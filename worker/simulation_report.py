@@ -105,7 +105,7 @@ def _figures(figures: Figures) -> FiguresJson:
 
 
 def _calls(spend: Spend) -> int:
-    return spend.student_calls + spend.teacher_calls
+    return spend.calls
 
 
 def _tokens(spend: Spend) -> int:

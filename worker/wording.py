@@ -95,12 +95,12 @@ def certainty(p_better: float) -> str:
 
 def cost(spend: Spend) -> str:
     """One or two sentences; an unknown price is said to be unknown."""
-    calls = spend.student_calls + spend.teacher_calls
     remembered = f" {_remembered(spend.from_cache)}" if spend.from_cache else ""
-    if not calls:
+    if not spend.calls:
         return f"It called no model.{remembered}"
     who = [counted(spend.student_calls, "call") + " of the labelling model"] if spend.student_calls else []
     who += [counted(spend.teacher_calls, "call") + " of the writing model"] if spend.teacher_calls else []
+    who += [counted(spend.embedding_calls, "call") + " for embeddings"] if spend.embedding_calls else []
     return f"It took {listed(who)}, {tokens(spend)}, {duration(spend.seconds)}; {price(spend.usd)}.{remembered}"
 
 

@@ -50,8 +50,7 @@ def for_task(prompt: Prompt, values: Sequence[Value], embedder: Embedder | None)
     """
     if not selects(prompt):
         return prompt
-    texts = [text_of(each.values) for each in prompt.demonstrations]
-    task = text_of(shortened(values))
+    *texts, task = embedded(prompt, values)
     *vectors, own = _needed(embedder).embed([*texts, task])
     likeness = [dot(own, vector) for vector in vectors]
     itself = {normalised(task), normalised(text_of(values))}
@@ -64,6 +63,11 @@ def for_task(prompt: Prompt, values: Sequence[Value], embedder: Embedder | None)
     else:
         places = _most_similar(prompt, likeness, usable)
     return replace(prompt, demonstrations=tuple(prompt.demonstrations[i] for i in places), shown=0, packs=())
+
+
+def embedded(prompt: Prompt, values: Sequence[Value]) -> list[str]:
+    """The texts that `for_task` has embedded: the demonstrations', then the task's."""
+    return [*(text_of(each.values) for each in prompt.demonstrations), text_of(shortened(values))]
 
 
 def shortened(values: Sequence[Value]) -> tuple[Value, ...]:

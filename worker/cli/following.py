@@ -46,9 +46,9 @@ def progress(title: str, console: Console) -> Iterator[Show]:
 
 def figures(run: RunRecord) -> str:
     spent = run.spend
-    calls, tokens = spent.student_calls + spent.teacher_calls, spent.prompt_tokens + spent.completion_tokens
+    tokens = spent.prompt_tokens + spent.completion_tokens
     best = f", best {run.best:.1%}" if run.best is not None else ""
-    return f"{run.candidates} candidates, {calls:,} calls, {tokens:,} tokens{best}"
+    return f"{run.candidates} candidates, {spent.calls:,} calls, {tokens:,} tokens{best}"
 
 
 def known_runs(service: Service, project: str) -> frozenset[str]:

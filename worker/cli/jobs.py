@@ -139,9 +139,8 @@ def _table(overview: Overview) -> Table:
     for run in overview.runs:
         lost = run.id in overview.interrupted
         state = "interrupted: the next worker takes it up" if lost else run_text.headline(run)
-        calls = run.spend.student_calls + run.spend.teacher_calls
         cells = (run.project.partition(".")[0], run.id, _time(run.started_at), str(run.labels), state)
-        table.add_row(*map(Text, (*cells, _accuracy(run.estimate), str(calls))))
+        table.add_row(*map(Text, (*cells, _accuracy(run.estimate), str(run.spend.calls))))
     return table
 
 
