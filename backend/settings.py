@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         "examples", description="summary: no task's text reaches it, only the confusion table and counts"
     )
     optimize_rounds: int = Field(3, ge=1, le=50, description="rounds of proposals in one run")
-    run_max_calls: int = Field(3000, ge=0, description="calls to LLMs that one run may make; 0: no cap")
+    run_max_calls: int = Field(3000, ge=0, description="calls to LLMs, and for embeddings, that one run may make; 0: no cap")
     run_max_tokens: int = Field(0, ge=0, description="tokens that one run may use; 0: no cap")
     run_max_usd: float = Field(0.0, ge=0, allow_inf_nan=False, description="dollars that one run may cost; 0: no cap")
     month_max_calls: int = Field(0, ge=0, description="calls of all runs in a calendar month (UTC); 0: no cap")
