@@ -57,7 +57,7 @@ class Service:
         self.runs = RunStore(client)
         self.dispatch = Dispatch(client)
         self.counters = Counters(client)
-        self.limiter = Limiter(client, name=endpoint_key(settings), most=settings.llm_concurrency)
+        self.limiter = Limiter(client, name=endpoint_key(settings), most=settings.concurrency)
         self.wire = make_wire(settings)
         self.engine: Engine = make_engine(settings, self.wire, self.store)
         self.strong = _stronger(settings, self.store)
@@ -69,7 +69,7 @@ class Service:
             self.limiter,
             self.counters,
             Windows(client),
-            threads=settings.llm_concurrency,
+            threads=settings.concurrency,
         )
 
     def see_project(

@@ -1,5 +1,6 @@
 """The environment, read once and checked at start: one line for each mistake."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -44,7 +45,12 @@ class Settings(BaseSettings):
     llm_prompt_style: Literal["auto", "chat", "text"] = Field(
         "auto", description="chat turns or one plain text; auto: text for the local LLM, chat elsewhere"
     )
-    llm_concurrency: int = Field(8, ge=1, le=1000, description="most calls under way at once, over all processes")
+    llm_concurrency: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="most calls under way at once, over all processes; local LLM: one a processor",
+    )
     llm_timeout_s: float = Field(30, gt=0, le=600, description="seconds that one call may take")
     llm_max_task_tokens: int = Field(1500, ge=16, description="tokens of a task's text that enter the prompt")
     llm_min_label_mass: float = Field(
@@ -124,7 +130,9 @@ class Settings(BaseSettings):
         "examples", description="summary: no task's text reaches it, only the confusion table and counts"
     )
     optimize_rounds: int = Field(3, ge=1, le=50, description="rounds of proposals in one run")
-    run_max_calls: int = Field(3000, ge=0, description="calls to LLMs, and for embeddings, that one run may make; 0: no cap")
+    run_max_calls: int = Field(
+        3000, ge=0, description="calls to LLMs, and for embeddings, that one run may make; 0: no cap"
+    )
     run_max_tokens: int = Field(0, ge=0, description="tokens that one run may use; 0: no cap")
     run_max_usd: float = Field(0.0, ge=0, allow_inf_nan=False, description="dollars that one run may cost; 0: no cap")
     month_max_calls: int = Field(0, ge=0, description="calls of all runs in a calendar month (UTC); 0: no cap")
@@ -156,6 +164,13 @@ class Settings(BaseSettings):
     @property
     def uses_local_llm(self) -> bool:
         return not self.openai_base_url and not self.openai_api_key.get_secret_value()
+
+    @property
+    def concurrency(self) -> int:
+        """Calls under way at once. With more than there are processors the local LLM does no more in a second, and a
+        person's call has to share them with all; with one, that would wait for another's end."""
+        most = max(2, len(os.sched_getaffinity(0))) if self.uses_local_llm else self.llm_concurrency
+        return min(most, self.llm_concurrency)
 
     @property
     def llm_base_url(self) -> str:

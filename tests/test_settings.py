@@ -49,6 +49,17 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
+    ("processors", "configured", "most"), [(1, 8, 2), (2, 8, 2), (6, 8, 6), (64, 8, 8), (64, 1, 1)]
+)
+def test_the_local_llm_has_as_many_calls_at_once_as_it_has_processors(
+    monkeypatch: pytest.MonkeyPatch, processors: int, configured: int, most: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(processors))
+    assert Settings(llm_concurrency=configured).concurrency == most
+    assert Settings(llm_concurrency=configured, openai_api_key="key").concurrency == configured  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("name", "value", "line"),
     [
         ("PORT", "http", "PORT: Input should be a valid integer, unable to parse string as an integer (it is 'http')"),

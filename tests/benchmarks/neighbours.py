@@ -27,11 +27,18 @@ STOP_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An LLM server. `style` is that of the prompts which Whetstone sends there by default."""
+    """An LLM server. `style` is that of the prompts which Whetstone sends there by default, `settings` what tells it of
+    the server."""
 
     name: str
     base_url: str
     style: Style
+    settings: Mapping[str, str]
+
+    @property
+    def concurrency(self) -> int:
+        """As Whetstone asks it."""
+        return Settings(_env_file=None, **{name.lower(): value for name, value in self.settings.items()}).concurrency
 
     def engine(self) -> OpenAIEngine:
         return OpenAIEngine(Wire(self.base_url, "", timeout_s=120))
@@ -90,7 +97,9 @@ def scripted_llm(latency_ms: float) -> Iterator[Endpoint]:
     with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            yield Endpoint(f"scripted server, {latency_ms:g} ms", process.stdout.readline().strip(), "chat")
+            url = process.stdout.readline().strip()
+            settings = {"OPENAI_BASE_URL": url, "LLM_PROMPT_STYLE": "chat"}
+            yield Endpoint(f"scripted server, {latency_ms:g} ms", url, "chat", settings)
         finally:
             process.terminate()
 
@@ -102,7 +111,8 @@ def local_llm(model: str = "") -> Iterator[Endpoint]:
     environment = {"LOCAL_LLM_PORT": str(port), **({"LOCAL_MODEL": model} if model else {})}
     with _started(["-m", "backend.cli", "llm"], environment, f"http://127.0.0.1:{port}/health"):
         name = model or Settings(_env_file=None).local_model
-        yield Endpoint(f"local {name.rpartition('/')[2]}", f"http://127.0.0.1:{port}/v1", "text")
+        settings = {"LOCAL_LLM_PORT": str(port)}
+        yield Endpoint(f"local {name.rpartition('/')[2]}", f"http://127.0.0.1:{port}/v1", "text", settings)
 
 
 @contextmanager
@@ -116,12 +126,7 @@ def service(endpoint: Endpoint, redis_url: str) -> Iterator[Served]:
 
 
 def environment_for(endpoint: Endpoint, redis_url: str) -> dict[str, str]:
-    return {
-        "OPENAI_BASE_URL": endpoint.base_url,
-        "LLM_PROMPT_STYLE": endpoint.style,
-        "REDIS_URL": redis_url,
-        "BLIND_SHARE": "0",
-    }
+    return {**endpoint.settings, "REDIS_URL": redis_url, "BLIND_SHARE": "0"}
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from backend.settings import Settings
 from tests.benchmarks import prefix_cache, responsiveness, throughput
 from tests.benchmarks.clients import LabelStudio
 from tests.benchmarks.figures import Section
@@ -14,7 +13,6 @@ SCRIPTED = Plan(pairs=5, tasks={1: 20, 20: 400, 200: 600}, serial=40)
 SCRIPTED_QUICK = Plan(pairs=1, tasks={1: 5, 20: 60, 200: 200}, serial=10)
 LOCAL = Plan(pairs=5, tasks={1: 10, 20: 60, 200: 200}, serial=20)
 LOCAL_QUICK = Plan(pairs=1, tasks={1: 2, 20: 20}, serial=2)
-CONCURRENCY = Settings(_env_file=None).llm_concurrency
 
 Say = Callable[[str], None]
 
@@ -26,7 +24,7 @@ def run(say: Say, *, quick: bool) -> list[Section]:
 def _against_the_scripted_server(say: Say, *, quick: bool) -> list[Section]:
     plan = SCRIPTED_QUICK if quick else SCRIPTED
     with redis() as address, scripted_llm(LATENCY_MS) as endpoint, service(endpoint, address) as served:
-        sections = [throughput.measure(endpoint, LabelStudio(served), plan, CONCURRENCY, say)]
+        sections = [throughput.measure(endpoint, LabelStudio(served), plan, endpoint.concurrency, say)]
         say("stored predictions, memory")
         sections.append(responsiveness.stored_and_memory(served))
         say("/health and /setup under load")
@@ -45,8 +43,8 @@ def _against_the_local_llm(say: Say, *, quick: bool) -> list[Section]:
     say("starting the local LLM")
     with redis() as address, local_llm() as endpoint, service(endpoint, address) as served:
         say("prefix cache")
-        cache = prefix_cache.measure(endpoint, slots=CONCURRENCY, count=8 if quick else 100)
-        sections = [throughput.measure(endpoint, LabelStudio(served), plan, CONCURRENCY, say), cache]
+        cache = prefix_cache.measure(endpoint, slots=endpoint.concurrency, count=8 if quick else 100)
+        sections = [throughput.measure(endpoint, LabelStudio(served), plan, endpoint.concurrency, say), cache]
         say("beside an optimization")
         return [
             *sections,

@@ -180,7 +180,7 @@ def _student(settings: Settings, schema: LabelingSchema, console: Console, embed
                 Meter(OpenAIEngine(wire, settings.llm_model)),
                 schema,
                 limits(settings),
-                threads=settings.llm_concurrency,
+                threads=settings.concurrency,
                 embedder=embedder,
             )
         ) as student,
