@@ -78,7 +78,7 @@ def _watched(console: Console, api: httpx.Client, before: set[str]) -> RunRecord
 
 
 def _under_way(run: RunRecord) -> str:
-    alive = f", {run.candidates} prompts alive" if run.candidates else ""
+    alive = f", {run.candidates} prompt{'' if run.candidates == 1 else 's'} alive" if run.candidates else ""
     return f"Learning: {run.stage}{alive}, {run.spend.student_calls} calls"
 
 

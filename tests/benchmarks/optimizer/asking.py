@@ -24,7 +24,7 @@ from worker.outcomes import Outcome
 from worker.teacher import make_wire, request_for
 
 LIMITS = Limits()
-THREADS = 4  # each of the server's slots reads a new prompt's static part once
+THREADS = 2  # with more the local LLM does less in a second: each reads a new prompt's static part once
 PEERS = ROOT / ".bench" / "peers"
 RECORDINGS = Path(__file__).parent / "recordings"
 _KEY_DIGITS = 10
