@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from backend.embedding import Bill, RememberingEmbedder
+from backend.embedding import RememberingEmbedder
 from backend.labeling.embedding import Vector
 from backend.labeling.engines.base import Usage
 from worker.ledger import RunLedger
@@ -22,7 +22,7 @@ class PaidEmbedding:
         if not quote.calls:
             return self._embedder.embed(texts)
         reservation = self._ledger.reserve("embeddings", quote.calls, quote.tokens, completion_tokens=0)
-        bill: Bill = quote
+        bill = quote
         try:
             vectors, bill = self._embedder.billed(texts)
         finally:
