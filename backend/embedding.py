@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from backend.labeling.embedding import Vector, unit
+from backend.labeling.engines.base import CHARACTERS_A_TOKEN
 from backend.labeling.engines.wire import Reply, Wire
 from backend.labeling.errors import EmbeddingError, EmbeddingRefusedError, EngineError
 from backend.settings import Settings
@@ -25,7 +26,6 @@ MOST = 4096  # vectors that a process remembers: 4 MB of 256 dimensions
 _BATCH = 32  # texts a request: as many as every server takes
 _TRIES = 3
 _PROBE = "text"
-_CHARACTERS_A_TOKEN = 3
 _LOADING = threading.Lock()
 
 
@@ -87,9 +87,7 @@ class RememberingEmbedder:
 
     def quote(self, texts: Sequence[str]) -> Bill:
         """What `billed` would take now."""
-        wanted = dict(zip(_keys(texts), texts, strict=True))
-        with self._lock:
-            unknown = [text for key, text in wanted.items() if key not in self._known]
+        unknown = self._unknown(dict(zip(_keys(texts), texts, strict=True)))
         return self._source.quote(unknown) if unknown else Bill()
 
     def billed(self, texts: Sequence[str]) -> tuple[list[Vector], Bill]:
@@ -106,9 +104,11 @@ class RememberingEmbedder:
 
     def _first_come(self, wanted: Mapping[bytes, str]) -> AbstractContextManager[object]:
         """Several unknown texts are mostly a prompt's demonstrations: whoever comes second finds them."""
+        return self._filling if len(self._unknown(wanted)) > 1 else nullcontext()
+
+    def _unknown(self, wanted: Mapping[bytes, str]) -> list[str]:
         with self._lock:
-            unknown = sum(key not in self._known for key in wanted)
-        return self._filling if unknown > 1 else nullcontext()
+            return [text for key, text in wanted.items() if key not in self._known]
 
     def _embedded(self, wanted: Mapping[bytes, str]) -> tuple[dict[bytes, Vector] | None, Bill]:
         """No vectors where what was known turned out to be another model's."""
@@ -248,7 +248,7 @@ class Endpoint:
 
 
 def _estimated(texts: Sequence[str]) -> int:
-    return sum(len(text) // _CHARACTERS_A_TOKEN + 1 for text in texts)
+    return sum(len(text) // CHARACTERS_A_TOKEN + 1 for text in texts)
 
 
 def make_wire(settings: Settings) -> Wire:

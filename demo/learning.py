@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backend.labeling.errors import WhetstoneError
 from backend.runs import RunRecord
 from demo.projects import ReviewProject
-from worker import report_text
+from worker import report_text, wording
 
 # A run begins by itself after so many labels: twice in the demo.
 BATCH, BATCHES = 60, 2
@@ -78,7 +78,7 @@ def _watched(console: Console, api: httpx.Client, before: set[str]) -> RunRecord
 
 
 def _under_way(run: RunRecord) -> str:
-    alive = f", {run.candidates} prompt{'' if run.candidates == 1 else 's'} alive" if run.candidates else ""
+    alive = f", {wording.counted(run.candidates, 'prompt')} alive" if run.candidates else ""
     return f"Learning: {run.stage}{alive}, {run.spend.student_calls} calls"
 
 

@@ -12,8 +12,9 @@ from backend.engine import endpoint_key
 from backend.labeling import selection
 from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import is_strong
-from backend.labeling.engines.base import Usage
+from backend.labeling.engines.base import CHARACTERS_A_TOKEN, Usage
 from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, StoreError, TaskError
+from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from backend.lanes import Failure
@@ -30,7 +31,6 @@ _log = structlog.get_logger(__name__)
 _CHUNK = 64  # examples between two looks at whether the run may go on
 _EXAMPLE_S = 60.0  # that a chunk waits for each of its examples, behind whatever else is labelled
 _ROUNDS = 3
-_CHARACTERS_A_TOKEN = 3
 _FRAME_TOKENS = 80
 
 Tasks = Mapping[str, Mapping[str, Any]]
@@ -155,15 +155,12 @@ class Evaluator:
         remembered. Where that fails, labeling fails of the same and says so."""
         if not selection.selects(prompt):
             return
+        usable: list[tuple[Value, ...]] = []
+        for data in tasks.values():
+            with suppress(TaskError):  # it cannot be labelled
+                usable.append(self._schema.values(data))
         with suppress(EngineError):
-            self._embedding.embed([text for data in tasks.values() for text in self._embedded(prompt, data)])
-
-    def _embedded(self, prompt: Prompt, data: Mapping[str, Any]) -> list[str]:
-        """None of a task that cannot be labelled."""
-        try:
-            return selection.embedded(prompt, self._schema.values(data))
-        except TaskError:
-            return []
+            self._embedding.embed(selection.embedded(prompt, usable))
 
     def _settled(
         self, name: str, prompt: Prompt, tasks: Tasks, reservation: Reservation
@@ -224,4 +221,4 @@ def _tokens(prompt: Prompt, tasks: Tasks) -> int:
     shown = sum(len(value.text) for each in prompt.demonstrations for value in each.values)
     static += shown * selection.most_shown(prompt) // max(1, len(prompt.demonstrations))
     texts = sum(len(value) for data in tasks.values() for value in data.values() if isinstance(value, str))
-    return (static * len(tasks) + texts) // _CHARACTERS_A_TOKEN + _FRAME_TOKENS * len(tasks)
+    return (static * len(tasks) + texts) // CHARACTERS_A_TOKEN + _FRAME_TOKENS * len(tasks)

@@ -53,7 +53,7 @@ def document(plan: Plan, found: Simulation, digest: str) -> SimulationJson:
             {
                 "labels": step.labels,
                 **_figures(step.figures),
-                "calls": _calls(step.spend),
+                "calls": step.spend.calls,
                 "tokens": _tokens(step.spend),
                 "seconds": round(step.spend.seconds, 3),
                 "version": step.version,
@@ -90,7 +90,7 @@ def _table(plan: Plan, found: Simulation) -> Table:
         table.add_row("best of the set", *_cells(found.best_of_set), *[""] * 5)
     for step in found.steps:
         classic, spend = _cells(step.classic)[:2], step.spend
-        cost = (f"{_calls(spend):,}", f"{_tokens(spend):,}", f"{spend.seconds:.0f}")
+        cost = (f"{spend.calls:,}", f"{_tokens(spend):,}", f"{spend.seconds:.0f}")
         table.add_row(f"{step.labels} labels", *_cells(step.figures), *classic, *cost)
     return table
 
@@ -102,10 +102,6 @@ def _cells(figures: Figures) -> tuple[str, str, str]:
 
 def _figures(figures: Figures) -> FiguresJson:
     return {"accuracy": figures.accuracy, "macro_f1": figures.macro_f1, "ece": figures.ece}
-
-
-def _calls(spend: Spend) -> int:
-    return spend.calls
 
 
 def _tokens(spend: Spend) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from backend.labeling.engines.base import Capabilities, Engine, Message, Request, Usage
+from backend.labeling.engines.base import CHARACTERS_A_TOKEN, Capabilities, Engine, Message, Request, Usage
 from backend.labeling.engines.openai import OpenAIEngine
 from backend.labeling.engines.wire import Wire
 from backend.redis_client import as_text, translated
@@ -14,7 +14,6 @@ from worker.ledger import RunLedger
 
 _ANSWER_TOKENS = 700
 _TEMPERATURE = 0.7
-_CHARACTERS_A_TOKEN = 3
 _REMEMBERED_S = 7 * 24 * 3600
 _TIMEOUT_S = 120.0  # it writes, and may think first
 
@@ -55,7 +54,7 @@ class Teacher:
     def _asked(self, text: str) -> str:
         request = request_for(text, self._engine.capabilities, self._thinking_tokens)
         longest = request.max_tokens
-        asked = len(text) // _CHARACTERS_A_TOKEN + longest
+        asked = len(text) // CHARACTERS_A_TOKEN + longest
         reservation = self._ledger.reserve("teacher", 1, asked, completion_tokens=longest)
         usage = Usage()
         try:

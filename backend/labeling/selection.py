@@ -1,7 +1,7 @@
 """Which of a prompt's demonstrations a task sees: all, those most similar to it, or the nearest pack."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from backend.labeling import fields
@@ -50,7 +50,7 @@ def for_task(prompt: Prompt, values: Sequence[Value], embedder: Embedder | None)
     """
     if not selects(prompt):
         return prompt
-    *texts, task = embedded(prompt, values)
+    *texts, task = embedded(prompt, [values])
     *vectors, own = _needed(embedder).embed([*texts, task])
     likeness = [dot(own, vector) for vector in vectors]
     itself = {normalised(task), normalised(text_of(values))}
@@ -65,9 +65,10 @@ def for_task(prompt: Prompt, values: Sequence[Value], embedder: Embedder | None)
     return replace(prompt, demonstrations=tuple(prompt.demonstrations[i] for i in places), shown=0, packs=())
 
 
-def embedded(prompt: Prompt, values: Sequence[Value]) -> list[str]:
-    """The texts that `for_task` has embedded: the demonstrations', then the task's."""
-    return [*(text_of(each.values) for each in prompt.demonstrations), text_of(shortened(values))]
+def embedded(prompt: Prompt, tasks: Iterable[Sequence[Value]]) -> list[str]:
+    """The texts that `for_task` has embedded for these tasks' values: the demonstrations', then the tasks'."""
+    shown = [text_of(each.values) for each in prompt.demonstrations]
+    return [*shown, *(text_of(shortened(values)) for values in tasks)]
 
 
 def shortened(values: Sequence[Value]) -> tuple[Value, ...]:

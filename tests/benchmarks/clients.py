@@ -112,12 +112,12 @@ def latency_s(url: str, path: str, body: bytes | None = None) -> float:
 class BareClient:
     """The `openai` client with the very bodies that the engine sends, and no other work: not even reading answers."""
 
-    def __init__(self, endpoint: Endpoint, concurrency: int) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         engine = endpoint.engine()
         self._style = endpoint.style
         self._able, self._model = engine.capabilities, engine.model
         self._client = openai.OpenAI(base_url=endpoint.base_url, api_key="none", max_retries=0, timeout=120)
-        self._pool = ThreadPoolExecutor(concurrency)
+        self._pool = ThreadPoolExecutor(endpoint.concurrency)
 
     def run(self, texts: Sequence[str], batch: int) -> Run:
         """In the same batches, with the next one begun when the last one is whole."""

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil  # type: ignore[import-untyped]
+from pydantic_settings import PydanticBaseSettingsSource
 
 from backend.labeling.engines.openai import OpenAIEngine
 from backend.labeling.engines.wire import Wire
@@ -25,20 +27,39 @@ PAUSE_S = 0.1
 STOP_S = 30.0
 
 
+class _Told(Settings):
+    """Settings by what is told here alone, whatever this process's environment says."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, _kind: Any, init_settings: PydanticBaseSettingsSource, *_others: Any, **_named: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An LLM server. `style` is that of the prompts which Whetstone sends there by default, `settings` what tells it of
-    the server."""
+    """An LLM server. `environment` tells Whetstone of it; with all else at its defaults its address, the style of the
+    prompts that go there and how many go at once follow from that."""
 
     name: str
-    base_url: str
-    style: Style
-    settings: Mapping[str, str]
+    environment: Mapping[str, str]
+
+    @property
+    def base_url(self) -> str:
+        return self._settings.llm_base_url
+
+    @property
+    def style(self) -> Style:
+        return self._settings.prompt_style
 
     @property
     def concurrency(self) -> int:
-        """As Whetstone asks it."""
-        return Settings(_env_file=None, **{name.lower(): value for name, value in self.settings.items()}).concurrency
+        return self._settings.concurrency
+
+    @property
+    def _settings(self) -> Settings:
+        return _Told(**{name.lower(): value for name, value in self.environment.items()})
 
     def engine(self) -> OpenAIEngine:
         return OpenAIEngine(Wire(self.base_url, "", timeout_s=120))
@@ -98,8 +119,7 @@ def scripted_llm(latency_ms: float) -> Iterator[Endpoint]:
         try:
             assert process.stdout
             url = process.stdout.readline().strip()
-            settings = {"OPENAI_BASE_URL": url, "LLM_PROMPT_STYLE": "chat"}
-            yield Endpoint(f"scripted server, {latency_ms:g} ms", url, "chat", settings)
+            yield Endpoint(f"scripted server, {latency_ms:g} ms", {"OPENAI_BASE_URL": url})
         finally:
             process.terminate()
 
@@ -111,8 +131,7 @@ def local_llm(model: str = "") -> Iterator[Endpoint]:
     environment = {"LOCAL_LLM_PORT": str(port), **({"LOCAL_MODEL": model} if model else {})}
     with _started(["-m", "backend.cli", "llm"], environment, f"http://127.0.0.1:{port}/health"):
         name = model or Settings(_env_file=None).local_model
-        settings = {"LOCAL_LLM_PORT": str(port)}
-        yield Endpoint(f"local {name.rpartition('/')[2]}", f"http://127.0.0.1:{port}/v1", "text", settings)
+        yield Endpoint(f"local {name.rpartition('/')[2]}", {"LOCAL_LLM_PORT": str(port)})
 
 
 @contextmanager
@@ -126,7 +145,7 @@ def service(endpoint: Endpoint, redis_url: str) -> Iterator[Served]:
 
 
 def environment_for(endpoint: Endpoint, redis_url: str) -> dict[str, str]:
-    return {**endpoint.settings, "REDIS_URL": redis_url, "BLIND_SHARE": "0"}
+    return {**endpoint.environment, "REDIS_URL": redis_url, "BLIND_SHARE": "0"}
 
 
 @contextmanager

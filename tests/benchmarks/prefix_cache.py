@@ -12,10 +12,10 @@ from tests.benchmarks.neighbours import Endpoint
 LEAST_SHARE = 0.9
 
 
-def measure(endpoint: Endpoint, *, slots: int, count: int) -> Section:
-    """One call at a time warms each of `slots`; then `count` prompts go at that concurrency. Of a prompt's cached
+def measure(endpoint: Endpoint, *, count: int) -> Section:
+    """As many calls as go at once warm as many slots; then `count` prompts go at that concurrency. Of a prompt's cached
     tokens at most the static ones count, so that chance hits in the texts add nothing."""
-    engine = endpoint.engine()
+    engine, slots = endpoint.engine(), endpoint.concurrency
     asked = requests(fresh_texts(slots + count), endpoint.style, engine.capabilities)
     static = endpoint.count_tokens(static_part(asked))
     with ThreadPoolExecutor(slots) as pool:

@@ -24,7 +24,7 @@ def run(say: Say, *, quick: bool) -> list[Section]:
 def _against_the_scripted_server(say: Say, *, quick: bool) -> list[Section]:
     plan = SCRIPTED_QUICK if quick else SCRIPTED
     with redis() as address, scripted_llm(LATENCY_MS) as endpoint, service(endpoint, address) as served:
-        sections = [throughput.measure(endpoint, LabelStudio(served), plan, endpoint.concurrency, say)]
+        sections = [throughput.measure(endpoint, LabelStudio(served), plan, say)]
         say("stored predictions, memory")
         sections.append(responsiveness.stored_and_memory(served))
         say("/health and /setup under load")
@@ -43,8 +43,8 @@ def _against_the_local_llm(say: Say, *, quick: bool) -> list[Section]:
     say("starting the local LLM")
     with redis() as address, local_llm() as endpoint, service(endpoint, address) as served:
         say("prefix cache")
-        cache = prefix_cache.measure(endpoint, slots=endpoint.concurrency, count=8 if quick else 100)
-        sections = [throughput.measure(endpoint, LabelStudio(served), plan, endpoint.concurrency, say), cache]
+        cache = prefix_cache.measure(endpoint, count=8 if quick else 100)
+        sections = [throughput.measure(endpoint, LabelStudio(served), plan, say), cache]
         say("beside an optimization")
         return [
             *sections,

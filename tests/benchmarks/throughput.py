@@ -39,10 +39,8 @@ class Pair:
         return self.service.cpu_ms - self.bare.cpu_ms
 
 
-def measure(
-    endpoint: Endpoint, label_studio: LabelStudio, plan: Plan, concurrency: int, say: Callable[[str], None]
-) -> Section:
-    bare = BareClient(endpoint, concurrency)
+def measure(endpoint: Endpoint, label_studio: LabelStudio, plan: Plan, say: Callable[[str], None]) -> Section:
+    bare = BareClient(endpoint)
     _warm_up(label_studio, bare)
     pairs: dict[int, list[Pair]] = {batch: [] for batch in plan.tasks}
     serial: list[Run] = []
@@ -51,7 +49,7 @@ def measure(
         serial.append(bare.run_serially(fresh_texts(plan.serial)))
         for batch, count in plan.tasks.items():
             pairs[batch].append(_pair(label_studio, bare, batch, count, service_first=number % 2 == 0))
-    return _section(endpoint, pairs, serial, concurrency)
+    return _section(endpoint, pairs, serial)
 
 
 def _warm_up(label_studio: LabelStudio, bare: BareClient) -> None:
@@ -70,18 +68,17 @@ def _pair(label_studio: LabelStudio, bare: BareClient, batch: int, count: int, *
     return Pair(label_studio.run(fresh_texts(count), batch), limit)
 
 
-def _section(
-    endpoint: Endpoint, pairs: Mapping[int, Sequence[Pair]], serial: Sequence[Run], concurrency: int
-) -> Section:
+def _section(endpoint: Endpoint, pairs: Mapping[int, Sequence[Pair]], serial: Sequence[Run]) -> Section:
     rows = [_row(batch, found, serial) for batch, found in pairs.items()]
+    at_once = endpoint.concurrency
     return Section(
         f"Tasks a second, {endpoint.name}",
         rows,
         _bars(endpoint, pairs, serial),
         notes=(
-            f"{len(serial)} interleaved pairs, {concurrency} calls at once, {endpoint.style} prompts; rates are "
+            f"{len(serial)} interleaved pairs, {at_once} calls at once, {endpoint.style} prompts; rates are "
             "medians, ratios medians of each pair's ratio. The limit sends the same batches: of 20 tasks with "
-            f"{concurrency} at once, the last round is not full for it either.",
+            f"{at_once} at once, the last round is not full for it either.",
         ),
     )
 

@@ -42,6 +42,10 @@ class Token:
     logprob: float
 
 
+# About as few characters as a token has: an estimate of what a text takes is rather too high.
+CHARACTERS_A_TOKEN = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens; `cached_tokens` of `prompt_tokens` came from the server's prefix cache."""
