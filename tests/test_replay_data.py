@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backend.labeling import schema as schemas
-from tests.labeling.building import SENTIMENT, TOPICS, choices
+from tests.labeling.building import SENTIMENT, TEXT, TOPICS, choices
 from tests.replaying import rows, write
 from worker import replay_data
 from worker.replay_data import ReplayDataError
@@ -60,6 +60,15 @@ def test_a_row_that_cannot_be_used_is_named_by_line_field_and_way_out(tmp_path: 
     assert re.search(message, str(raised.value))
     assert '"label"' in raised.value.hint
     assert raised.value.exit_code == 2
+
+
+def test_a_rating_may_be_a_number_and_a_place_in_a_tree_is_its_path(tmp_path: Path) -> None:
+    stars = f'<View>{TEXT}<Rating name="stars" toName="text"/></View>'
+    tree = '<Taxonomy name="kind" toName="text"><Choice value="Animal"><Choice value="Dog"/></Choice></Taxonomy>'
+    rated = read(tmp_path, {**GOOD, "label": 3}, {**GOOD, "id": "2", "label": "4"}, config=stars)
+    (placed,) = read(tmp_path, {**GOOD, "label": ["Animal / Dog"]}, config=f"<View>{TEXT}{tree}</View>").rows
+    assert [row.truth["stars"] for row in rated.rows] == [("3",), ("4",)]
+    assert placed.truth == {"kind": ("Animal / Dog",)}
 
 
 def test_all_bad_rows_are_told_at_once_up_to_ten(tmp_path: Path) -> None:

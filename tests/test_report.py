@@ -220,6 +220,24 @@ def test_each_control_has_its_own_figures() -> None:
     assert [(cell["true"], cell["predicted"]) for cell in tags["confusion"]] == [("angry", "angry"), ("happy", None)]
 
 
+def test_ratings_tell_how_far_they_are_from_peoples() -> None:
+    """Off by 0, 1, 1 and 3, and one that failed."""
+    stars = schema('<Rating name="stars" toName="text"/>')
+    said = {"0": ("4",), "1": ("3",), "2": ("5",), "3": ("1",)}
+    examples = [Example(name, {"text": name}, {"stars": ("4",)}, START) for name in (*said, "4")]
+    grades = {name: Graded(value == ("4",), 0.0, 0.5, {"stars": value}) for name, value in said.items()}
+    found = build(examples, grades | {"4": FAILED}, schema=stars)
+    distance = found["versions"][0]["unseen"]["controls"][0]["distance"]
+    assert distance["mean"] == pytest.approx(5 / 4)
+    assert (distance["within_one"]["right"], distance["within_one"]["n"]) == (3, 4)
+    assert "Ratings are 1.25 apart on average; at most 1 apart on 3 of 4" in report_text.markdown(found)
+
+
+def test_of_labels_without_an_order_no_distance_is_told() -> None:
+    found = build([example("1")])
+    assert "distance" not in found["versions"][0]["unseen"]["controls"][0]
+
+
 def test_calibration_leaves_out_what_has_no_score() -> None:
     """A failed answer, and a task with a control nobody answered."""
     both = schema(CONTROL.format("mood", ""), CONTROL.format("other", ""))

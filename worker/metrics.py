@@ -6,6 +6,7 @@ Each is defined on any input: a figure that nothing decides is None, never a div
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,15 @@ class Cell:
     ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far predicted ratings are from people's: the mean absolute difference in steps, None of none, and how many
+    are at most one step off."""
+
+    mean: float | None
+    within_one: Share
+
+
 def share(count: int, n: int) -> Share:
     """Wilson's score interval at `LEVEL`: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n), z = 1.645 for 90 %."""
     if not n:
@@ -127,6 +137,12 @@ def by_label(answers: Sequence[Answer], labels: Iterable[str]) -> tuple[LabelFig
         )
         for label in [*listed, *sorted((named.keys() | true.keys()) - set(listed))]
     )
+
+
+def distance(answers: Iterable[Answer]) -> Distance:
+    """Of ratings. One without a usable answer counts in neither figure."""
+    apart = [abs(int(each.predicted[0]) - int(each.true[0])) for each in answers if each.predicted and each.true]
+    return Distance(fmean(apart) if apart else None, share(sum(step <= 1 for step in apart), len(apart)))
 
 
 def confusion(answers: Iterable[Answer], *, multiple: bool) -> tuple[Cell, ...]:

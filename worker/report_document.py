@@ -4,7 +4,7 @@ Times are ISO 8601 in UTC, shares lie in [0, 1], tasks are ids as text, `words` 
 nothing decides is null, and its interval is [0, 1].
 """
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from backend.labeling.answers import ScoreKind
 from worker.examples import Split
@@ -32,8 +32,16 @@ class CellJson(TypedDict):
     tasks: list[str]
 
 
+class DistanceJson(TypedDict):
+    """`mean` absolute difference of ratings, in steps."""
+
+    mean: float | None
+    within_one: ShareJson
+
+
 class ControlJson(TypedDict):
-    """`failed` are tasks without a usable answer, which count as wrong. The fullest cell stands first."""
+    """`failed` are tasks without a usable answer, which count as wrong. The fullest cell stands first. `distance` is
+    of ratings."""
 
     control: str
     accuracy: ShareJson
@@ -41,6 +49,7 @@ class ControlJson(TypedDict):
     labels: list[LabelJson]
     confusion: list[CellJson]
     failed: list[str]
+    distance: NotRequired[DistanceJson]
 
 
 class BinJson(TypedDict):

@@ -54,7 +54,7 @@ def _control(control: Control, examples: Sequence[Example], graded: Mapping[str,
     answers = metrics.answers(examples, graded, control.name)
     right = sum(answer.right for answer in answers)
     labels = metrics.by_label(answers, (label.value for label in control.labels))
-    return {
+    found: ControlJson = {
         "control": control.name,
         "accuracy": share(metrics.share(right, len(answers))),
         "macro_f1": _average(metrics.macro_f1(answers), len(answers)),
@@ -62,6 +62,10 @@ def _control(control: Control, examples: Sequence[Example], graded: Mapping[str,
         "confusion": [_cell(cell) for cell in metrics.confusion(answers, multiple=control.multiple)],
         "failed": [answer.id for answer in answers if answer.predicted is None],
     }
+    if control.ordered:
+        apart = metrics.distance(answers)
+        found["distance"] = {"mean": apart.mean, "within_one": share(apart.within_one)}
+    return found
 
 
 def _average(found: Average, n: int) -> AverageJson:

@@ -100,9 +100,17 @@ def _control(control: ControlJson, basis: str) -> Iterator[Section]:
     )
     words = f"{basis}: right on {control['accuracy']['words']}; macro F1 {control['macro_f1']['words']}."
     yield Section(
-        f"Precision and recall of {name}", (words,), Table(("label", "true", "precision", "recall", "F1"), rows)
+        f"Precision and recall of {name}",
+        (words, *_distance(control)),
+        Table(("label", "true", "precision", "recall", "F1"), rows),
     )
     yield _confusion(control)
+
+
+def _distance(control: ControlJson) -> Iterator[str]:
+    found = control.get("distance")
+    if found and found["mean"] is not None:
+        yield f"Ratings are {found['mean']:.2f} apart on average; at most 1 apart on {found['within_one']['words']}."
 
 
 def _confusion(control: ControlJson) -> Section:

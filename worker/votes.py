@@ -6,7 +6,7 @@ from datetime import datetime
 
 from backend.labeling.answers import Question
 from backend.labeling.controls import Control
-from backend.labeling.controls.choices import NO, YES
+from backend.labeling.controls.closed_set import NO, YES
 from worker.annotations import Annotation
 from worker.consensus import Consensus, Vote, consensus
 

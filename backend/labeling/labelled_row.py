@@ -65,8 +65,10 @@ def labels(row: Mapping[str, Any], data: Mapping[str, Any], schema: LabelingSche
 
 
 def _values(name: str, given: Any, control: Control, data: Mapping[str, Any]) -> tuple[str, ...]:
-    """As Label Studio stores them: a choice's alias where it has one, whichever of both the row holds."""
-    values = given if isinstance(given, list) else [given]
+    """As Label Studio stores them: a choice's alias where it has one, whichever of both the row holds. A rating may be
+    a number."""
+    listed = given if isinstance(given, list) else [given]
+    values = [str(value) if control.ordered and type(value) is int else value for value in listed]
     if not all(isinstance(value, str) for value in values):
         raise RowError(f'the field "{name}" holds {given!r}: it must be a text, or a list of texts')
     if len(values) != 1 and not control.multiple:

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,11 +10,13 @@ from typing import Any
 from label_studio_sdk.label_interface import LabelInterface
 from lxml import etree
 
-from backend.labeling.controls import CONTROLS, Control
+from backend.labeling.controls import CONTROLS, Control, Declared, LeftAloneError
 from backend.labeling.errors import SchemaError, TaskError
 from backend.labeling.fields import TEXT_OBJECTS, DataField, Value
 
 _TEXT_AREA = "TextArea"
+# An attribute for controls that are for people alone. Label Studio knows it not, and keeps it.
+_SWITCH = "whetstone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +89,14 @@ def parse(config: str) -> LabelingSchema:
     notes += _unnamed(tree)
     controls, text_areas = [], []
     for tag in interface.controls:
-        reason = _reason_to_skip(tag, tree, fields)
-        if reason:
+        try:
+            control, remarks = _parsed(tag, tree, fields)
+        except LeftAloneError as reason:
             notes.append(f'{tag.tag} "{tag.name}" is left alone: {reason}')
             if tag.tag == _TEXT_AREA and tag.attr.get("perRegion") != "true":
                 text_areas.append(TextArea(tag.name, tag.to_name[0], notes[-1]))
             continue
-        control, remarks = CONTROLS[tag.tag](tag)
-        notes += remarks + list(_duplicates(tree, tag.name))
+        notes += remarks
         if control.labels or control.options_key:
             controls.append(control)
     if not controls:
@@ -140,33 +141,20 @@ def _fields(interface: LabelInterface) -> tuple[dict[str, DataField], list[str]]
     return fields, notes
 
 
-def _reason_to_skip(tag: Any, tree: etree._Element, fields: Mapping[str, DataField]) -> str:
+def _parsed(tag: Any, tree: etree._Element, fields: Mapping[str, DataField]) -> tuple[Control, list[str]]:
+    """Raises `LeftAloneError`."""
     if tag.tag not in CONTROLS:
-        return f"controls of type {tag.tag} are not labelled yet"
+        raise LeftAloneError(f"controls of type {tag.tag} are not labelled yet")
+    if tag.attr.get(_SWITCH, "").lower() == "off":
+        raise LeftAloneError(f'the configuration says {_SWITCH}="off"')
     if not any(name in fields for name in tag.to_name):
-        return f"it points at {', '.join(tag.to_name) or 'nothing'}, which is not text that can be read"
+        raise LeftAloneError(f"it points at {', '.join(tag.to_name) or 'nothing'}, which is not text that can be read")
     if tag.attr.get("perRegion") == "true":
-        return "it is answered once a region"
-    if tag.attr.get("allowNested") == "true" or _control(tree, tag.name).find(".//Choice//Choice") is not None:
-        return "its choices are nested"
-    if _is_conditional(tree, tag.name):
-        return "it is shown only when another control has a certain answer"
-    return ""
-
-
-def _is_conditional(tree: etree._Element, name: str) -> bool:
-    """Whether the control or a view around it has `visibleWhen`."""
-    control = _control(tree, name)
-    around: Iterator[etree._Element] = control.iterancestors()
-    return any(node.get("visibleWhen") for node in (control, *around))
-
-
-def _duplicates(tree: etree._Element, name: str) -> Iterator[str]:
-    control = _control(tree, name)
-    stored = Counter(choice.get("alias") or choice.get("value") for choice in control.iter("Choice"))
-    for value, times in stored.items():
-        if times > 1 and value:
-            yield f'{control.tag} "{name}" has the choice "{value}" {times} times: it counts as one'
+        raise LeftAloneError("it is answered once a region")
+    element = _control(tree, tag.name)
+    if any(node.get("visibleWhen") for node in (element, *element.iterancestors())):
+        raise LeftAloneError("it is shown only when another control has a certain answer")
+    return CONTROLS[tag.tag](Declared(tag, element, fields))
 
 
 def _control(tree: etree._Element, name: str) -> etree._Element:

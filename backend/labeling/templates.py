@@ -1,5 +1,6 @@
 """Text meant for the model."""
 
+from backend.labeling.controls import Control
 from backend.labeling.schema import LabelingSchema
 
 # One label and nothing else: the first generated token is the one that is scored.
@@ -29,13 +30,18 @@ _FEW = 6
 
 def initial_instruction(schema: LabelingSchema) -> str:
     """From the labeling configuration alone: what each control asks of the text."""
-    return " ".join(_ask(control.name, [label.text for label in control.labels], multiple=control.multiple)
-                    for control in schema.controls)  # fmt: skip
+    return " ".join(map(_ask, schema.controls))
 
 
-def _ask(name: str, labels: list[str], *, multiple: bool) -> str:
-    if multiple:
-        return f"Say which labels of {name} apply to the text: any number of them may."
+def _ask(control: Control) -> str:
+    labels = [label.text for label in control.labels]
+    if control.form.type == "pairwise":
+        left, right = control.to_names
+        return f'Compare "{left}" (left) with "{right}" (right), and say which of them is better.'
+    if control.ordered:
+        return f"Rate {control.name} of the text from {labels[0]} (lowest) to {labels[-1]} (highest)."
+    if control.multiple:
+        return f"Say which labels of {control.name} apply to the text: any number of them may."
     if not 1 < len(labels) <= _FEW:
-        return f"Say which {name} fits the text best."
+        return f"Say which {control.name} fits the text best."
     return f"Say whether the text is {', '.join(labels[:-1])} or {labels[-1]}."

@@ -212,9 +212,9 @@ def test_routes_that_label_studio_no_longer_calls_do_no_harm(web: Web, redis_cli
     client = web()
     assert client.post("/train", data="anything").status_code == 201
     answer = client.post(
-        "/validate", json={"config": CONFIG.replace("</View>", '<Rating name="r" toName="text"/></View>')}
+        "/validate", json={"config": CONFIG.replace("</View>", '<Number name="r" toName="text"/></View>')}
     )
-    assert "Rating" in answer.json["notes"][0]
+    assert "Number" in answer.json["notes"][0]
     assert queued(redis_client) == []
 
 

@@ -31,7 +31,7 @@ DYNAMIC = CONFIG.replace('choice="single">', 'choice="single" value="$options">'
 SEVERAL = CONFIG.replace(
     "</View>",
     """<Choices name="about" toName="text" choice="multiple"><Choice value="positive"/><Choice value="negative"/>
-</Choices><Rating name="stars" toName="text"/></View>""",
+</Choices><Number name="stars" toName="text"/></View>""",
 )
 
 
@@ -247,8 +247,8 @@ def test_a_malformed_request_is_told_what_is_wrong(body: bytes, reason: str, web
         ({"schema": None}, '"schema" must hold the labeling configuration'),
         ({"schema": " "}, '"schema" must hold the labeling configuration'),
         (
-            {"schema": "<View><Rating name='r' toName='t'/><Text name='t' value='$t'/></View>"},
-            'Rating "r" is left alone',
+            {"schema": "<View><Number name='r' toName='t'/><Text name='t' value='$t'/></View>"},
+            'Number "r" is left alone',
         ),
         ({"project": "../1"}, "names no project"),
     ],

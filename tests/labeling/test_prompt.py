@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from backend.labeling import templates
 from backend.labeling.answers import Label, Question
 from backend.labeling.calibration import Calibration
-from backend.labeling.controls.choices import NO, YES
+from backend.labeling.controls.closed_set import NO, YES
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Demonstration, Prompt, PromptVersion, Rendered, content_hash, render
 from backend.labeling.schema import parse

@@ -91,7 +91,16 @@ def test_a_field_that_a_control_points_at_may_not() -> None:
 @pytest.mark.parametrize(
     ("more", "note"),
     [
-        ('<Rating name="stars" toName="text"/>', 'Rating "stars" is left alone: controls of type Rating'),
+        ('<Number name="n" toName="text"/>', 'Number "n" is left alone: controls of type Number are not labelled yet'),
+        ('<Rating name="sure" toName="text" whetstone="off"/>', 'Rating "sure" is left alone: the configuration says'),
+        ('<Rating name="r" toName="text" maxRating="1"/>', 'its maxRating is "1"'),
+        ('<Rating name="r" toName="text" maxRating="101"/>', "not a whole number from 2 to 100"),
+        ('<Rating name="r" toName="text" maxRating="many"/>', 'its maxRating is "many"'),
+        ('<Pairwise name="p" toName="text"/>', 'Pairwise "p" is left alone: it compares text, which are not two texts'),
+        (IMAGE + '<Pairwise name="p" toName="text,image"/>', "it compares text and image, which are not two texts"),
+        ('<Taxonomy name="t" toName="text" value="$tree"/>', 'Taxonomy "t" is left alone: its labels come from'),
+        ('<Taxonomy name="t" toName="text" apiUrl="http://x"/>', "its labels come from elsewhere"),
+        ('<Taxonomy name="t" toName="text"/>', 'Taxonomy "t" has no choice'),
         ('<Labels name="ner" toName="text"><Label value="PER"/></Labels>', 'Labels "ner" is left alone'),
         ('<TextArea name="why" toName="text"/>', 'TextArea "why" is left alone'),
         (choices(*TWO, name="span", objects="", attributes='perRegion="true"')[6:-7], "answered once a region"),
@@ -168,7 +177,7 @@ def test_two_hundred_choices_are_read() -> None:
         ("<View/>", "no control that Whetstone labels"),
         (f"<View>{TEXT}</View>", "no control that Whetstone labels"),
         (choices(), "has no choice"),
-        ('<View><Rating name="r" toName="t"/></View>', 'Rating "r" is left alone'),
+        ('<View><Rating name="r" toName="t"/></View>', 'Rating "r" is left alone: it points at t, which is not text'),
         (choices(*TWO, objects=""), "which is not text"),
     ],
 )

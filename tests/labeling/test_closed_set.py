@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
 from backend.labeling.answers import Distribution, Label
-from backend.labeling.controls.choices import NO, YES, Choices
+from backend.labeling.controls.choices import ChoicesForm
+from backend.labeling.controls.closed_set import NO, YES, ClosedSet
 from tests.labeling.building import choices
 
 LABELS = (Label("neg", "negative"), Label("pos", "positive"))
-SINGLE = Choices("sentiment", ("text",), LABELS)
-MULTIPLE = Choices("sentiment", ("text",), LABELS, multiple=True)
+SINGLE = ClosedSet("sentiment", ("text",), LABELS, ChoicesForm())
+MULTIPLE = ClosedSet("sentiment", ("text",), LABELS, ChoicesForm(), multiple=True)
 CHANCE = st.floats(0, 1)
 
 
@@ -54,7 +55,7 @@ def test_a_score_is_a_probability(chances: list[float]) -> None:
 
 
 @pytest.mark.parametrize("control", [SINGLE, MULTIPLE])
-def test_what_goes_into_a_result_comes_out_of_it(control: Choices) -> None:
+def test_what_goes_into_a_result_comes_out_of_it(control: ClosedSet) -> None:
     answers = yes_or_no(0.9, 0.8) if control.multiple else [Distribution(("neg", "pos"), (0.3, 0.7))]
     read = control.read(control.questions({}), answers)
     item = control.to_result(read)

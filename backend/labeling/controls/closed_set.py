@@ -1,0 +1,145 @@
+"""A control whose answer is one label of a closed set, or any number of them, whatever tag it is."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from backend.labeling.answers import ControlPrediction, Distribution, Label, Question
+from backend.labeling.errors import TaskError
+
+YES, NO = Label("yes", "yes"), Label("no", "no")
+
+
+class Form(Protocol):
+    """How an answer stands in an item of Label Studio's result: its `type`, and what its `value` holds."""
+
+    @property
+    def type(self) -> str: ...
+
+    def encode(self, values: Sequence[str]) -> dict[str, Any]: ...
+
+    def decode(self, value: Mapping[str, Any]) -> tuple[str, ...]:
+        """Empty where nothing is chosen. What is not in the set comes out as it is, for the caller to refuse."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedSet:
+    """Each task may bring more options, under `options_key` of its data (`value="$key"`), after the fixed `labels`.
+
+    `required`: Label Studio takes no annotation without an answer. `ordered`: the labels are whole numbers, one step
+    apart. `form` tells the tags apart.
+    """
+
+    name: str
+    to_names: tuple[str, ...]
+    labels: tuple[Label, ...]
+    form: Form
+    multiple: bool = False
+    options_key: str = ""
+    required: bool = False
+    ordered: bool = False
+
+    def questions(self, data: Mapping[str, Any]) -> tuple[Question, ...]:
+        """Single: one question over all labels. Multiple: a yes-or-no question for each label."""
+        labels = self.labels_for(data)
+        if not self.multiple:
+            return (Question(self.name, labels),)
+        return tuple(Question(self.name, (YES, NO), about=label) for label in labels)
+
+    def labels_for(self, data: Mapping[str, Any]) -> tuple[Label, ...]:
+        """Raises `TaskError` when the task brings no usable options."""
+        if not self.options_key:
+            return self.labels
+        options = data.get(self.options_key)
+        if not isinstance(options, list) or not options:
+            raise TaskError(f'the field "{self.options_key}" must list the options of Choices "{self.name}"')
+        labels = distinct([*self.labels, *map(_option, options)])
+        if not labels:
+            raise TaskError(f'the field "{self.options_key}" has no option with a value')
+        return labels
+
+    def read(self, questions: Sequence[Question], answers: Sequence[Distribution]) -> ControlPrediction:
+        """Multiple: the labels with p(yes) >= 1/2; the score is the probability that all of them are right,
+        the product over labels of max(p, 1 - p), which takes the labels as independent."""
+        if not self.multiple:
+            return _single(self.name, answers[0])
+        chances = {
+            question.about.value: answer.probability("yes")
+            for question, answer in zip(questions, answers, strict=True)
+            if question.about
+        }
+        sides = [max(p, 1 - p) for p in chances.values()]
+        return ControlPrediction(
+            control=self.name,
+            values=tuple(value for value, p in chances.items() if p >= 0.5),  # noqa: PLR2004 - more likely than not
+            score=math.prod(sides),
+            score_kind=answers[0].score_kind,
+            probabilities=chances,
+            margin=min(2 * side - 1 for side in sides),
+            entropy=sum(answer.entropy for answer in answers),
+            label_mass=min(answer.label_mass for answer in answers),
+            censored=tuple(value for value, answer in zip(chances, answers, strict=True) if answer.censored),
+        )
+
+    def to_result(self, prediction: ControlPrediction) -> dict[str, Any] | None:
+        """Label Studio's result item, without its id; None when nothing is chosen."""
+        if not prediction.values:
+            return None
+        return {
+            "from_name": self.name,
+            "to_name": self.to_names[0],
+            "type": self.form.type,
+            "value": self.form.encode(prediction.values),
+        }
+
+    def from_result(self, result: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
+        """The values in an annotation or prediction; None when this control has no answer there."""
+        for item in result:
+            if item.get("from_name") == self.name and item.get("type") == self.form.type:
+                return self.form.decode(item.get("value") or {})
+        return None
+
+
+def _option(option: Any) -> Label:
+    """Options are strings, or objects with `value` and perhaps `alias` (what is stored) and `hint`."""
+    if not isinstance(option, Mapping):
+        text = "" if option is None else str(option)
+        return Label(text.strip(), line(text))
+    text = str(option.get("value") or "").strip()
+    return Label(str(option.get("alias") or text), line(text), line(option.get("hint") or ""))
+
+
+def line(raw: Any) -> str:
+    """For the prompt: on one line, and fit to be sent."""
+    return " ".join(str(raw).encode(errors="replace").decode().split())
+
+
+def distinct(labels: Iterable[Label]) -> tuple[Label, ...]:
+    """One label a value; texts that several share give way to their values, then to numbers."""
+    kept = list({label.value: label for label in labels if label.value.strip()}.values())
+    texts = Counter(label.text or line(label.value) for label in kept)
+    taken: set[str] = set()
+    found = []
+    for label in kept:
+        text = label.text if texts[label.text] == 1 else line(label.value)
+        names = (text, *(f"{text} ({number})" for number in range(2, len(kept) + 2)))
+        taken.add(free := next(name for name in names if name not in taken))
+        found.append(replace(label, text=free))
+    return tuple(found)
+
+
+def _single(name: str, answer: Distribution) -> ControlPrediction:
+    return ControlPrediction(
+        control=name,
+        values=(answer.best,),
+        score=answer.probability(answer.best),
+        score_kind=answer.score_kind,
+        probabilities=dict(zip(answer.labels, answer.probabilities, strict=True)),
+        margin=answer.margin,
+        entropy=answer.entropy,
+        label_mass=answer.label_mass,
+        censored=answer.censored,
+    )
