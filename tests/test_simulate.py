@@ -21,9 +21,10 @@ from worker.examples import Example
 from worker.optimize import Tools
 from worker.outcomes import Outcome, grade
 from worker.simulate import Plan, Senses, Simulation, simulate
-from worker.student import Account, Student
+from worker.student import Account, Prices, Student
 
 NAIVE = Prompt("Say which fits the text.", style="text")
+FREE = Prices(*3 * [lambda _usage, _calls: 0.0])
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ class Watched:
     """What a simulation asked for, by purpose."""
 
     def __init__(self, asked: Student, plan: Plan) -> None:
-        self._account = Account(asked, plan.calls, (lambda *_: 0.0, lambda *_: 0.0))
+        self._account = Account(asked, plan.calls, FREE)
         self.seen: list[list[str]] = []
         self.senses = Senses(self._account.measure, Tools(self._label), self._account.spend, self._arrived)
 

@@ -1,17 +1,20 @@
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from backend.embedding import Bill, Embedded, RememberingEmbedder
 from backend.labeling.errors import BudgetError, EngineUnreachableError
 from backend.labeling.prompt import Demonstration, Prompt
 from tests.labeling.building import LOCAL, NOW, connected
-from tests.labeling.vectors import Angles, values
+from tests.labeling.vectors import Angles, at, values
 from tests.replaying import student
 from tests.scripted_llm import Script, ScriptedLLM
 from tests.scripted_llm.script import Fault
 from worker.examples import Example
-from worker.student import Account, Meter, Teacher
+from worker.purse import MeteredEmbedder
+from worker.student import Account, Meter, Prices, Teacher
 
 NAIVE = Prompt("Say which fits the text.", style="text")
 
@@ -22,6 +25,9 @@ def examples(*texts: str) -> list[Example]:
 
 def nothing(*_: object) -> float:
     return 0.0
+
+
+FREE = Prices(nothing, nothing, nothing)
 
 
 def test_answers_come_in_the_order_asked(scripted_llm: ScriptedLLM) -> None:
@@ -44,7 +50,7 @@ def test_what_was_asked_before_costs_nothing_under_the_same_prompt(scripted_llm:
 def test_a_budget_is_kept_to_the_call_and_what_was_paid_for_is_remembered(scripted_llm: ScriptedLLM) -> None:
     with student(scripted_llm) as asked:
         asked.label(NAIVE, examples("warm"))
-        account = Account(asked, 5, (nothing, nothing))
+        account = Account(asked, 5, FREE)
         before = scripted_llm.calls
         with pytest.raises(BudgetError):
             account.label(NAIVE, examples(*(f"text {i}" for i in range(20))))
@@ -56,7 +62,7 @@ def test_a_budget_is_kept_to_the_call_and_what_was_paid_for_is_remembered(script
 
 def test_measuring_is_beside_the_budget_and_costs_the_runs_nothing(scripted_llm: ScriptedLLM) -> None:
     with student(scripted_llm) as asked:
-        account = Account(asked, 1, (nothing, nothing))
+        account = Account(asked, 1, FREE)
         account.measure(NAIVE, examples("a", "b", "c"))
         assert account.spend().student_calls == 0
         account.label(NAIVE, examples("a", "b", "c", "d"))
@@ -93,7 +99,7 @@ def test_an_endpoint_that_stays_away_ends_it(scripted_llm: ScriptedLLM) -> None:
 def test_the_teacher_is_paid_from_the_same_budget(scripted_llm: ScriptedLLM) -> None:
     scripted_llm.script = Script(answer=lambda _: {"Be brief.": 1.0})
     with student(scripted_llm) as asked, connected(scripted_llm, LOCAL) as engine:
-        account = Account(asked, 2, (nothing, nothing), Teacher(Meter(engine), thinking_tokens=0))
+        account = Account(asked, 2, FREE, Teacher(Meter(engine), thinking_tokens=0))
         assert account.ask
         assert account.ask("How should it be put?") == "Be brief."
         account.label(NAIVE, examples("a"))
@@ -104,11 +110,44 @@ def test_the_teacher_is_paid_from_the_same_budget(scripted_llm: ScriptedLLM) -> 
 
 def test_an_unknown_price_of_either_makes_the_cost_unknown(scripted_llm: ScriptedLLM) -> None:
     with student(scripted_llm) as asked, connected(scripted_llm, LOCAL) as engine:
-        account = Account(asked, 9, (nothing, lambda *_: None), Teacher(Meter(engine), thinking_tokens=0))
+        account = Account(asked, 9, replace(FREE, teacher=lambda *_: None), Teacher(Meter(engine), thinking_tokens=0))
         assert account.spend().usd == 0.0
         assert account.ask
         account.ask("How?")
     assert account.spend().usd is None
+
+
+class Priced:
+    """An endpoint that embeds by the number in a text: a call and ten tokens each."""
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        first = [text.split()[0] for text in texts]
+        return Embedded("angles 2", [at(float(word) if word.isdigit() else 0.0) for word in first], self.quote(texts))
+
+    def quote(self, texts: Sequence[str]) -> Bill:
+        return Bill(len(texts), 10 * len(texts))
+
+
+def likely(*angles: int) -> Prompt:
+    given = tuple(Demonstration(values(f"{angle} degrees"), {"sentiment": ("positive",)}) for angle in angles)
+    return replace(NAIVE, demonstrations=given, shown=1)
+
+
+def test_embeddings_from_an_endpoint_are_paid_from_the_same_budget(scripted_llm: ScriptedLLM) -> None:
+    embedder = MeteredEmbedder(RememberingEmbedder(Priced()))
+    prices = replace(FREE, embeddings=lambda usage, calls: usage.prompt_tokens + calls / 100)
+    with student(scripted_llm, embedder=embedder) as asked:
+        account = Account(asked, 7, prices, embedder=embedder)
+        account.measure(likely(0, 90), examples("10 great"))
+        assert (embedder.bill.calls, account.spend().calls) == (3, 0)
+        account.embed(["10 great", "90 degrees", "180 degrees"])
+        assert account.spend().embedding_calls == 1
+        account.label(likely(0, 90, 180), examples("20 great", "30 great"))
+        spent = account.spend()
+        assert (spent.student_calls, spent.embedding_calls, spent.usd) == (2, 3, pytest.approx(30.03))
+        with pytest.raises(BudgetError):
+            account.embed(["200", "210", "220"])
+        assert account.spend().calls == spent.calls
 
 
 def test_each_example_is_asked_with_demonstrations_of_its_own(scripted_llm: ScriptedLLM) -> None:

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from backend.embedding import Bill
 from backend.labeling import selection
-from backend.labeling.embedding import Embedder
+from backend.labeling.embedding import Embedder, Vector
 from backend.labeling.engines.base import Capabilities, Completion, Engine, Request, Usage
-from backend.labeling.errors import AnswerError, BudgetError, EngineBusyError, EngineError, TaskError
+from backend.labeling.errors import AnswerError, EmbeddingRefusedError, EngineBusyError, EngineError, TaskError
 from backend.labeling.labeler import Labeler, Limits
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
@@ -18,25 +19,30 @@ from backend.runs import Spend
 from worker.evaluations import prompt_key
 from worker.examples import Example
 from worker.outcomes import Outcome
+from worker.purse import MeteredEmbedder, Purse
 from worker.teacher import request_for
 
-# Dollars for so much usage in so many calls, of the student and of the teacher; None where the price is unknown.
+# Dollars for so much usage in so many calls; None where the price is unknown.
 Price = Callable[[Usage, int], float | None]
-Prices = tuple[Price, Price]
 
 _TRIES = 4
 _FIRST_PAUSE_S = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Prices:
+    student: Price
+    teacher: Price
+    embeddings: Price
+
+
 @dataclass(slots=True)
 class Meter:
-    """An engine that counts, tries again where that may help, and refuses calls that nobody pays for.
-
-    `left` is the number of calls that it still lets through, None for any. A call that is tried again counts once.
-    """
+    """An engine that counts, tries again where that may help, and pays from `purse` if there is one. A call that is
+    tried again counts once."""
 
     engine: Engine
-    left: int | None = None
+    purse: Purse | None = None
     calls: int = 0
     usage: Usage = field(default_factory=Usage)
     sleep: Callable[[float], None] = time.sleep
@@ -66,11 +72,9 @@ class Meter:
         return completion
 
     def _reserve(self) -> None:
+        if self.purse:
+            self.purse.take()
         with self._lock:
-            if self.left is not None:
-                if self.left <= 0:
-                    raise BudgetError("the run's budget of calls is used up", hint="Raise the budget.")
-                self.left -= 1
             self.calls += 1
 
 
@@ -154,8 +158,8 @@ class Teacher:
 
 
 class Account:
-    """Tells runs, each paid from a budget of `calls` to the student and the `teacher`, from what is asked beside them,
-    to measure."""
+    """Tells runs, each paid from a budget of `calls` to the student, the `teacher` and the `embedder`, from what is
+    asked beside them, to measure. The embedder is the student's own."""
 
     def __init__(
         self,
@@ -163,29 +167,32 @@ class Account:
         calls: int,
         prices: Prices,
         teacher: Teacher | None = None,
+        embedder: MeteredEmbedder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._student = student
         self._teacher = teacher
-        self._budget = self._left = calls
+        self._embedder = embedder
+        self._budget, self._purse = calls, Purse(calls)
         self._prices = prices
         self._clock = clock
-        self._calls, self._usage = 0, Usage()
+        self._calls, self._usage, self._bill = 0, Usage(), Bill()
         self._began, self._beside_s = clock(), 0.0
 
     def begin_run(self) -> None:
-        self._left = self._budget
+        self._purse = Purse(self._budget)
 
     def label(self, prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
         """Raises `BudgetError` when the run's calls are used up."""
-        meter = self._student.meter
-        calls, usage = meter.calls, meter.usage
-        with self._paid(meter):
-            try:
-                return self._student.label(prompt, examples)
-            finally:
-                self._calls += meter.calls - calls
-                self._usage += _beyond(usage, meter.usage)
+        with self._paid():
+            return self._student.label(prompt, examples)
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """For the search. Raises as `label`, and what the embedder raises."""
+        if self._embedder is None:
+            raise EmbeddingRefusedError("no embeddings are at hand")
+        with self._paid():
+            return self._embedder.embed(texts)
 
     @property
     def ask(self) -> Callable[[str], str] | None:
@@ -195,18 +202,34 @@ class Account:
             return None
 
         def asked(text: str) -> str:
-            with self._paid(teacher.meter):
+            with self._paid():
                 return teacher.ask(text)
 
         return asked
 
     @contextmanager
-    def _paid(self, meter: Meter) -> Iterator[None]:
-        meter.left = self._left
+    def _paid(self) -> Iterator[None]:
+        """All that is asked meanwhile is the run's."""
+        student, meters = self._student.meter, self._metered()
+        calls, usage, bill = student.calls, student.usage, self._embedded
+        for meter in meters:
+            meter.purse = self._purse
         try:
             yield
         finally:
-            self._left, meter.left = meter.left, None
+            for meter in meters:
+                meter.purse = None
+            self._calls += student.calls - calls
+            self._usage += _beyond(usage, student.usage)
+            self._bill += Bill(self._embedded.calls - bill.calls, self._embedded.tokens - bill.tokens)
+
+    def _metered(self) -> list[Meter | MeteredEmbedder]:
+        teacher = [self._teacher.meter] if self._teacher else []
+        return [self._student.meter, *teacher, *([self._embedder] if self._embedder else [])]
+
+    @property
+    def _embedded(self) -> Bill:
+        return self._embedder.bill if self._embedder else Bill()
 
     def measure(self, prompt: Prompt, examples: Sequence[Example]) -> list[Outcome]:
         """Costs the runs nothing, nor any of their time."""
@@ -219,12 +242,15 @@ class Account:
     def spend(self) -> Spend:
         """Of all runs so far."""
         taught = self._teacher.meter if self._teacher else None
-        usage = self._usage + (taught.usage if taught else Usage())
-        dollars = [self._prices[0](self._usage, self._calls)]
-        dollars += [self._prices[1](taught.usage, taught.calls)] if taught and taught.calls else []
+        embedded = Usage(prompt_tokens=self._bill.tokens)
+        usage = self._usage + (taught.usage if taught else Usage()) + embedded
+        dollars = [self._prices.student(self._usage, self._calls)]
+        dollars += [self._prices.teacher(taught.usage, taught.calls)] if taught and taught.calls else []
+        dollars += [self._prices.embeddings(embedded, self._bill.calls)] if self._bill.calls else []
         return Spend(
             student_calls=self._calls,
             teacher_calls=taught.calls if taught else 0,
+            embedding_calls=self._bill.calls,
             prompt_tokens=usage.prompt_tokens,
             cached_tokens=usage.cached_tokens,
             completion_tokens=usage.completion_tokens,

@@ -29,9 +29,9 @@ from backend.stack.signals import interrupt_on_sigterm
 from worker import abilities, replay_data, simulation_report, teacher
 from worker import simulate as simulation
 from worker.examples import Example
-from worker.likeness import Embed
 from worker.optimize import Tools
 from worker.prices import price_usd
+from worker.purse import MeteredEmbedder
 from worker.replay_data import ReplayDataError
 from worker.student import Account, Meter, Price, Prices, Student, Teacher
 from worker.teacher import is_capable
@@ -108,7 +108,7 @@ def simulate(
         teacher_sees_texts=settings.teacher_sees == "examples",
         candidates=tuple(Prompt(text, style=settings.prompt_style) for text in candidates),
     )
-    embedder = make_embedder(settings)
+    embedder = MeteredEmbedder(make_embedder(settings))
     with _student(settings, schema, console, embedder) as student, _teacher(settings) as taught:
         able = student.meter.capabilities
         plan = replace(
@@ -119,8 +119,8 @@ def simulate(
             samples=settings.rationale_samples,
             cached_token=abilities.cached_token(settings),
         )
-        account = Account(student, plan.calls, _prices(settings, student, taught), taught)
-        found = _simulated(plan, account, console, embedder.embed)
+        account = Account(student, plan.calls, _prices(settings, student, taught), taught, embedder)
+        found = _simulated(plan, account, console)
     if as_json:
         click.echo(json.dumps(simulation_report.document(plan, found, digest), indent=2, ensure_ascii=False))
     else:
@@ -199,7 +199,7 @@ def _teacher(settings: Settings) -> Iterator[Teacher | None]:
         yield Teacher(Meter(engine), settings.llm_thinking_tokens)
 
 
-def _simulated(plan: simulation.Plan, account: Account, console: Console, embed: Embed) -> simulation.Simulation:
+def _simulated(plan: simulation.Plan, account: Account, console: Console) -> simulation.Simulation:
     """Each run gets the budget anew; what is measured on test rows is outside of it."""
     with _progress(console) as bar:
         task = bar.add_task("the naive prompt, on the test rows", total=1.0, at="")
@@ -213,7 +213,7 @@ def _simulated(plan: simulation.Plan, account: Account, console: Console, embed:
             account.begin_run()
             bar.update(task, description=f"{count} labels", completed=0.0, at="")
 
-        tools = Tools(account.label, account.ask, tell, embed)
+        tools = Tools(account.label, account.ask, tell, account.embed)
         return simulation.simulate(plan, simulation.Senses(account.measure, tools, account.spend, arrived))
 
 
@@ -221,8 +221,11 @@ def _prices(settings: Settings, student: Student, taught: Teacher | None) -> Pri
     def price(model: str, base_url: str) -> Price:
         return lambda usage, calls: price_usd(model, base_url, usage, calls=calls)
 
-    address = settings.teacher_base_url or settings.llm_base_url
-    return price(student.meter.model, settings.llm_base_url), price(taught.meter.model if taught else "", address)
+    return Prices(
+        price(student.meter.model, settings.llm_base_url),
+        price(taught.meter.model if taught else "", settings.teacher_base_url or settings.llm_base_url),
+        price(settings.embeddings_model, settings.embeddings_base_url or settings.llm_base_url),
+    )
 
 
 def _progress(console: Console) -> Progress:
