@@ -3,6 +3,7 @@
 import gc
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -100,6 +101,7 @@ def test_the_bars_figures_are_candidates_calls_tokens_and_the_best_so_far(histor
     )
     assert figures(run) == "5 candidates, 483 calls, 90,480 tokens, best 81.2%"
     assert figures(history.run("run-4")) == "0 candidates, 0 calls, 0 tokens"
+    assert figures(replace(run, candidates=1)).startswith("1 candidate, 483 calls")
 
 
 def _fail(history: History, redis_client: Redis) -> None:

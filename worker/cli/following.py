@@ -12,6 +12,7 @@ from backend.dispatch import OPTIMIZE
 from backend.labeling.errors import StoreError, WhetstoneError
 from backend.runs import RunRecord
 from backend.service import Service
+from worker import wording
 
 Show = Callable[[RunRecord], None]
 
@@ -48,7 +49,8 @@ def figures(run: RunRecord) -> str:
     spent = run.spend
     tokens = spent.prompt_tokens + spent.completion_tokens
     best = f", best {run.best:.1%}" if run.best is not None else ""
-    return f"{run.candidates} candidates, {spent.calls:,} calls, {tokens:,} tokens{best}"
+    counts = (run.candidates, "candidate"), (spent.calls, "call"), (tokens, "token")
+    return f"{', '.join(wording.counted(n, noun) for n, noun in counts)}{best}"
 
 
 def known_runs(service: Service, project: str) -> frozenset[str]:
