@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from tests.flows.payloads import CONFIG, OTHER_CONFIG, PROJECT
 from tests.histories import AT, ESTIMATE, History
 from tests.scripted_llm import ScriptedLLM
 from worker.examples import Example, split_of
+from worker.optimize import Problem
 from worker.problem import posed
 
 # The HTTP clients of a service live as long as its process; here every test makes some and drops them.
@@ -31,7 +33,7 @@ def history(redis_url: str, scripted_llm: ScriptedLLM) -> Iterator[History]:
     gc.collect()
 
 
-def fresh(history: History, *, later: int) -> int | None:
+def problem(history: History, *, later: int = 0) -> Problem:
     """Of 60 holdout labels and as many others, `later` of each kind decided an hour after the runs."""
     service, record = history.service, history.service.store.project(PROJECT)
     assert record
@@ -42,7 +44,11 @@ def fresh(history: History, *, later: int) -> int | None:
         for i, number in enumerate(numbers[:60])
     ]
     to = Target(record, service.current(PROJECT, record.config), 0.0)
-    return posed(service, service.settings, to, tuple(examples)).fresh
+    return posed(service, service.settings, to, tuple(examples))
+
+
+def fresh(history: History, *, later: int) -> int | None:
+    return problem(history, later=later).fresh
 
 
 def test_where_no_run_has_looked_at_the_holdout_it_may_be_looked_at(history: History) -> None:
@@ -60,3 +66,13 @@ def test_a_look_under_another_labeling_configuration_does_not_count(history: His
     history.save(history.run("run-2", active=history.foreign, **LOOK))
     assert OTHER_CONFIG != CONFIG
     assert fresh(history, later=10) is None
+
+
+def test_runs_that_compared_the_active_prompt_on_fewer_labels_are_looks_at_it(history: History) -> None:
+    crossed = replace(ESTIMATE, kind="cross-fitted")
+    for number, (labels, estimate) in enumerate(
+        [(20, crossed), (40, crossed), (40, crossed), (60, None), (80, ESTIMATE), (120, crossed)], start=2
+    ):
+        history.save(history.run(f"run-{number}", labels=labels, estimate=estimate))
+    history.save(history.run("run-9", labels=100, estimate=crossed, active="p0009-beef"))
+    assert problem(history).looks_before == 2  # at 20 and at 40; there are 120 labels now

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from backend.runs import Effort, Estimate, EstimateKind
+from worker import wording
 
 Floats = NDArray[np.float64]
 
@@ -78,16 +79,20 @@ class Ruling:
         return not self.objections
 
 
-def rule(pairs: Sequence[Pair], *, kind: EstimateKind, sure: float, costs: Costs | None = None) -> Ruling:
-    """Passes when P(gain > 0) is at least `sure` and nothing else speaks against it (OPTIMIZER 1.6)."""
+def rule(
+    pairs: Sequence[Pair], *, kind: EstimateKind, sure: float, costs: Costs | None = None, look: int = 1
+) -> Ruling:
+    """Passes when P(gain > 0) is at least `sure` and nothing else speaks against it (OPTIMIZER 1.6). It is the
+    `look`-th at the active prompt."""
     draws, costs = _gains(pairs), costs or Costs()
     estimate = replace(estimate_of(pairs, kind, draws), active_effort=costs.active, challenger_effort=costs.challenger)
+    again = f" at the {wording.ordinal(look)} comparison with the active prompt" if look > 1 else ""
     objections = [
         text
         for holds, text in (
             (
                 estimate.p_better >= sure,
-                f"the gain is only {math.floor(100 * estimate.p_better)}% sure, {sure:.0%} is asked for",
+                f"the gain is only {math.floor(100 * estimate.p_better)}% sure, {sure:.0%} is asked for{again}",
             ),
             (_share(draws < _HARM) <= _MOST_HARM, "it might well be worse by more than a point"),
             (float(draws.mean()) >= _LEAST_GAIN, "the gain to expect is below half a point"),

@@ -38,6 +38,7 @@ def posed(service: Service, settings: Settings, to: Target, examples: tuple[Exam
         fixed=fixed_demonstrations.read(settings.demonstrations, to.current.schema),
         cached_token=abilities.cached_token(settings),
         fresh=_fresh(service, to, examples),
+        looks_before=_looks_before(service, to, examples),
     )
 
 
@@ -82,3 +83,11 @@ def _fresh(service: Service, to: Target, examples: Sequence[Example]) -> int | N
     if last is None:
         return None
     return sum(example.split == "holdout" and example.annotated_at > last for example in examples)
+
+
+def _looks_before(service: Service, to: Target, examples: Sequence[Example]) -> int:
+    """On how many smaller numbers of labels runs have compared the active version with others by cross-fitting. One on
+    the same labels finds the same, and is no further chance."""
+    runs = service.runs.runs(to.record.key, MOST_RUNS)
+    against = [run for run in runs if run.active == to.current.version.name and run.labels < len(examples)]
+    return len({run.labels for run in against if run.estimate and run.estimate.kind == "cross-fitted"})

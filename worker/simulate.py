@@ -131,6 +131,7 @@ class _Loop:
         self._learned: list[_Learned] = []
         self._labelled: list[Example] = []
         self._looked_at: frozenset[str] | None = None
+        self._looks = 0
         self._open = random.Random(plan.seed).sample(plan.rows, len(plan.rows))  # noqa: S311 - not a secret
 
     def steps(self) -> Iterator[Step]:
@@ -170,6 +171,7 @@ class _Loop:
             cached_token=plan.cached_token,
             templates=not plan.candidates,
             fresh=None if self._looked_at is None else len(self._held() - self._looked_at),
+            looks_before=self._looks,
         )
 
     def _held(self) -> frozenset[str]:
@@ -190,8 +192,10 @@ class _Loop:
 
     def _learn(self, finding: Finding) -> None:
         self.best_of_set = finding.best_of_set or self.best_of_set
-        if finding.estimate and finding.estimate.kind == "holdout":
+        kind = finding.estimate.kind if finding.estimate else None
+        if kind == "holdout":
             self._looked_at = self._held()
+        self._looks += kind == "cross-fitted"
         if finding.challenger is None or finding.decision not in {"published", "kept"}:
             return
         earlier = [each for each in self._learned if each.prompt == finding.challenger]
@@ -201,6 +205,7 @@ class _Loop:
         if finding.decision == "published":
             self._active = finding.challenger
             self._number += 1
+            self._looks = 0
 
     def _words(self, finding: Finding, active: Prompt, spent: Spend) -> tuple[str, ...]:
         return verdict.words(

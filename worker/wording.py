@@ -44,6 +44,12 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def ordinal(n: int) -> str:
+    """ "1st", "2nd", "11th"."""
+    ending = "th" if n % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
+
+
 def listed(items: Iterable[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     *head, last = items

@@ -182,6 +182,26 @@ def test_of_few_labels_each_decides_once() -> None:
     assert (found.estimate.kind, found.estimate.n) == ("cross-fitted", 40)
 
 
+@pytest.mark.parametrize(
+    ("before", "asked"),
+    [
+        (0, "90% is asked for"),
+        (1, "95% is asked for at the 2nd comparison with the active prompt"),
+        (4, "98% is asked for at the 5th comparison with the active prompt"),
+    ],
+)
+def test_each_look_at_the_same_prompt_asks_for_more(before: int, asked: str) -> None:
+    """All looks together may err as often as the harmonic numbers grow, not as their count does."""
+    found = run(World(examples(count=60), level(0.75), seed=4), looks_before=before, **NARROW)
+    assert found.decision in {"kept", "no_headroom"}
+    assert any(each.endswith(f"sure, {asked}") for each in found.objections), found.objections
+
+
+def test_the_holdouts_looks_are_counted_by_its_own_rule() -> None:
+    found = run(World(examples(count=220), level(0.75), seed=1), looks_before=9, **NARROW)
+    assert any(each.endswith("90% is asked for") for each in found.objections), found.objections
+
+
 @pytest.mark.parametrize(("fresh", "looks"), [(None, True), (25, True), (24, False), (0, False)])
 def test_the_holdout_decides_once_for_each_25_labels_that_come_to_it(fresh: int | None, looks: bool) -> None:
     world = World(examples(count=220), better_if(is_minimal, better=0.98))

@@ -8,14 +8,15 @@ from tests.optimizer.world import ACTIVE, PAIR, World, better_if, examples, leve
 from worker.optimize import Tools
 from worker.simulate import Plan, Senses, simulate
 
-COUNTS = (200, 240, 280, 320, 360, 400)
+FEW, MANY = tuple(range(20, 200, 20)), (200, 240, 280, 320, 360, 400)
 
 
-def published(quality: Callable[[Prompt], float], seed: int) -> list[int]:
+def published(quality: Callable[[Prompt], float], seed: int, counts: tuple[int, ...] = MANY) -> list[int]:
     """At how many labels."""
-    items = examples(count=410, seed=seed)
+    items = examples(count=counts[-1] + 10, seed=seed)
     world = World(items, quality, seed=seed)
-    plan = Plan(PAIR, items[:400], items[400:], ACTIVE, COUNTS, "model", seed=seed, calls=300, rounds=1)
+    replayed, tested = items[: counts[-1]], items[counts[-1] :]
+    plan = Plan(PAIR, replayed, tested, ACTIVE, counts, "model", seed=seed, calls=300, rounds=1)
     steps = simulate(plan, Senses(world.label, Tools(world.label), lambda: Spend(usd=0.0))).steps
     return [step.labels for step in steps if step.decision == "published"]
 
@@ -28,6 +29,16 @@ def test_where_nothing_can_be_gained_repeated_runs_seldom_publish(
     found = [published(level(0.75), seed) for seed in range(12)]
     record_property("published", found)
     assert sum(map(bool, found)) <= 3
+
+
+def test_where_nothing_can_be_gained_nine_runs_on_few_labels_seldom_publish(
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Of 40 projects 5 ever published (16 where each run asked for 90 %): of 12 at that share more than 4 do in one of
+    90."""
+    found = [published(level(0.75), seed, FEW) for seed in range(12)]
+    record_property("published", found)
+    assert sum(map(bool, found)) <= 4
 
 
 def test_a_real_gain_is_published_all_the_same() -> None:
