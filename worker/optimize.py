@@ -4,12 +4,17 @@ Up to 199 labels the whole search is repeated without each fold, and what it the
 (cross-fitting); labels that it had no calls for decide beside them, on its winner. Where nothing can be gained 6, 7 and
 9 of 100 simulated runs publish at 40, 100 and 160 labels. Of 260 simulated runs where prompts differ 167 published, and
 none of them lost a point. Each run as labels arrive is one more chance to be lucky, so the k-th look at the same active
-prompt may err with probability .1 / k. Of 40 simulated projects each, that made nine runs up to 180 labels, had ever
+prompt may err with probability .1 / √k. Of 40 simulated projects each, with nine runs up to 180 labels, had ever
 published (by the third run):
 
-                         .1 / k    .1      .05
-nothing can be gained    5 (3)     16 (4)  10 (3)
-prompts differ           38 (23)   40 (29) 39 (24)
+                                    .1 / √k    .1         .1 / k     .05
+nothing can be gained               8  (4)     16 (4)     5  (3)     10 (3)
+prompts differ                      38 (27)    40 (29)    38 (23)    39 (24)
+one wording is 6 points better      40 (18)    40 (20)    36 (14)    40 (15)
+demonstrations bring 8 points       40 (29)    40 (29)    39 (23)    40 (26)
+
+Folds that stay the same from run to run, so that looks are more alike, published no less often where nothing can be
+gained (9 of 17 at .1).
 
 From 200 on it sees train and dev only, and the holdout decides. It does so once for each 25 labels that came to it.
 What a run finds in between is measured by cross-fitting on train and dev, and kept for the next look, or until the
@@ -343,9 +348,9 @@ class _Run:
 
     def _ruled(self, pairs: Sequence[Pair], costs: Costs) -> Ruling:
         """Each look at whatever labels is one more chance to be lucky. The k-th cross-fitted one at the same prompt
-        may err with probability .1 / k; while the holdout rests none passes."""
+        may err with probability .1 / √k; while the holdout rests none passes."""
         look = 1 if self._looks else 1 + self._problem.looks_before
-        sure = self._problem.sure or 1 - (1 - _SURE) / look
+        sure = self._problem.sure or 1 - (1 - _SURE) / math.sqrt(look)
         ruling = rule(pairs, kind=self._kind, sure=sure, costs=costs, look=look)
         resting = (_RESTS.format(self._problem.fresh),) if self._rests else ()
         return replace(ruling, objections=(*ruling.objections, *resting))
