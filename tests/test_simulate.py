@@ -177,6 +177,25 @@ def _labels(count: int) -> str:
     return f"{count} labels"
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_test_rows_without_a_usable_answer_are_counted_with_the_reason(
+    scripted_llm: ScriptedLLM, tmp_path: Path, as_json: bool
+) -> None:
+    def answer(prompt: str) -> dict[str, float]:
+        _, task = frame_and_task(prompt)
+        return {"who knows": 1.0} if "box" in task else {"positive": 0.9, "negative": 0.1}
+
+    scripted_llm.change(answer=answer)
+    items = [*rows(20), *rows(0, test=12, labels=("positive", "neutral"))]
+    result = invoke(scripted_llm, tmp_path, items, "--labels", "12", *(["--json"] if as_json else []))
+    assert result.exit_code == 0, result.output
+    said = " ".join((result.stderr if as_json else result.stdout).split())
+    assert "naive: 6 of 12 test rows got no usable answer and count as wrong, the first because the labels of" in said
+    assert said.count("got no usable answer") == 1
+    if as_json:
+        assert json.loads(result.stdout)["naive"]["accuracy"] == 0.5
+
+
 def test_rows_that_cannot_be_used_end_it_with_their_line(scripted_llm: ScriptedLLM, tmp_path: Path) -> None:
     result = invoke(scripted_llm, tmp_path, [*rows(2), {"id": "x", "text": "no label"}])
     assert isinstance(result.exception, replay_data.ReplayDataError)

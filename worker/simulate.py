@@ -68,11 +68,14 @@ class Senses:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """On the test rows. `ece` is None for what gives no scores."""
+    """On the test rows. `ece` is None for what gives no scores. `failed` of them have no usable answer and count as
+    wrong; `failure` is why the first one has none."""
 
     accuracy: float
     macro_f1: float
     ece: float | None = None
+    failed: int = 0
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,8 @@ class _Loop:
 
     def _annotate(self, count: int) -> None:
         if self._plan.order == "score":
-            scores = [graded.score for graded in _graded(self._plan, self._active, self._open, self._senses)]
+            outcomes = self._senses.label(self._active, self._open)
+            scores = [graded.score for graded in _graded(self._plan, self._active, self._open, outcomes)]
             ranked = sorted(range(len(scores)), key=scores.__getitem__)
             self._open = [self._open[i] for i in ranked]
         self._labelled += self._open[:count]
@@ -253,15 +257,17 @@ def _beyond(before: Spend, after: Spend) -> Spend:
     )
 
 
-def _graded(plan: Plan, prompt: Prompt, examples: Sequence[Example], senses: Senses) -> list[Graded]:
-    outcomes = senses.label(prompt, examples)
+def _graded(plan: Plan, prompt: Prompt, examples: Sequence[Example], outcomes: Sequence[Outcome]) -> list[Graded]:
     return [grade(plan.schema, prompt, each, outcome) for each, outcome in zip(examples, outcomes, strict=True)]
 
 
 def _measured(plan: Plan, prompt: Prompt, senses: Senses) -> Figures:
-    graded = _graded(plan, prompt, plan.test, senses)
+    outcomes = senses.label(prompt, plan.test)
+    graded = _graded(plan, prompt, plan.test, outcomes)
     right = [each.right for each in graded]
-    return replace(_figures(plan, right, [each.values for each in graded]), ece=_ece(graded))
+    failures = [outcome.failure for outcome in outcomes if outcome.answers is None]
+    found = _figures(plan, right, [each.values for each in graded])
+    return replace(found, ece=_ece(graded), failed=len(failures), failure=next(iter(failures), ""))
 
 
 def _ece(graded: Sequence[Graded]) -> float | None:

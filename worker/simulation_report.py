@@ -11,6 +11,8 @@ from rich.text import Text
 from backend.runs import Spend
 from worker.simulate import Figures, Plan, Simulation
 
+_FEW = 0.02  # of the test rows: not worth a word
+
 
 class FiguresJson(TypedDict):
     accuracy: float
@@ -77,6 +79,20 @@ def renderables(plan: Plan, found: Simulation) -> Iterator[RenderableType]:
     for step in found.steps:
         yield Text(f"{step.labels} labels, {step.version}: {step.words[0]}", style="bold")
         yield from map(Text, step.words[1:])
+
+
+def failures(plan: Plan, found: Simulation) -> Iterator[str]:
+    """What got no answer, where that is more than a few rows; said once of prompts that follow one another and failed
+    alike."""
+    measured = [("naive", found.naive), *((f"{step.labels} labels", step.figures) for step in found.steps)]
+    said = 0
+    for name, figures in measured:
+        if figures.failed != said and figures.failed > _FEW * len(plan.test):
+            yield (
+                f"{name}: {figures.failed} of {len(plan.test)} test rows got no usable answer and count as wrong, the "
+                f"first because {figures.failure}."
+            )
+        said = figures.failed
 
 
 def _table(plan: Plan, found: Simulation) -> Table:

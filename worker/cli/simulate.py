@@ -125,6 +125,8 @@ def simulate(
         click.echo(json.dumps(simulation_report.document(plan, found, digest), indent=2, ensure_ascii=False))
     else:
         console.print(*simulation_report.renderables(plan, found), sep="\n")
+    for line in simulation_report.failures(plan, found):
+        console.print(line, style="yellow", markup=False)
 
 
 def _instructions(path: Path) -> tuple[str, ...]:
