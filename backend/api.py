@@ -12,7 +12,7 @@ from backend import events, identity, metrics, readiness
 from backend.connection import SECRET_HEADER
 from backend.labeling.errors import SchemaError, StoreError
 from backend.model import WhetstoneModel
-from backend.service import Service
+from backend.service import Seen, Service
 from backend.settings import Settings
 
 blueprint = Blueprint("label_studio", __name__)
@@ -75,13 +75,13 @@ def setup() -> dict[str, str]:
     key = identity.checked(body.get("project"))
     config = _text(body.get("schema"), "schema")
     extra = body.get("extra_params")
-    guideline = extra.get("expert_instruction") if isinstance(extra, Mapping) else None
-    current = service().current_after_seeing(
-        key,
-        config=config,
-        url=str(body.get("hostname") or "") or None,
-        expert_instruction=guideline if isinstance(guideline, str) else None,
+    more = extra if isinstance(extra, Mapping) else {}
+    seen = Seen(
+        config,
+        label_studio_url=str(body.get("hostname") or "") or None,
+        **{name: more[name] for name in ("expert_instruction", "name") if isinstance(more.get(name), str)},
     )
+    current = service().current_after_seeing(key, seen)
     return {"model_version": current.version.name}
 
 

@@ -17,10 +17,12 @@ from backend.versions import Activation
 
 @dataclass(frozen=True, slots=True)
 class ProjectEntry:
-    """`id` is Label Studio's, `key` tells it from the same id of another instance. `run` is the latest."""
+    """`id` is Label Studio's, `key` tells it from the same id of another instance, `name` is what people call it, ""
+    where Label Studio has not told. `run` is the latest."""
 
     id: int
     key: str
+    name: str
     label_studio_url: str
     active: str | None
     run: RunRecord | None
@@ -72,8 +74,14 @@ def entries(service: Service) -> list[ProjectEntry]:
 
 def _entry(service: Service, record: ProjectRecord) -> ProjectEntry:
     active = service.store.active(record.key)
-    name = active.name if active else None
-    return ProjectEntry(record.numeric_id, record.key, record.label_studio_url, name, service.runs.latest(record.key))
+    return ProjectEntry(
+        id=record.numeric_id,
+        key=record.key,
+        name=record.name,
+        label_studio_url=record.label_studio_url,
+        active=active.name if active else None,
+        run=service.runs.latest(record.key),
+    )
 
 
 def project(service: Service, given: str) -> ProjectRecord:

@@ -255,7 +255,7 @@ def active_version(url: str, project: Project, *, label_studio_url: str, auth: B
         "project": project.key,
         "schema": project.config,
         "hostname": label_studio_url,
-        "extra_params": {"expert_instruction": project.expert_instruction},
+        "extra_params": {"expert_instruction": project.expert_instruction, "name": project.title},
     }
     pair = (auth.user, auth.password) if auth else None
     try:

@@ -7,7 +7,7 @@ import structlog
 
 from backend import identity
 from backend.labeling.errors import SchemaError, WhetstoneError
-from backend.service import Service
+from backend.service import Seen, Service
 
 _log = structlog.get_logger(__name__)
 # What changes annotations: skips, edits, and lists of ids alone among them. Nothing of the payloads is kept, since the
@@ -46,12 +46,14 @@ def _queue(service: Service, key: str, action: str, payload: Mapping[str, Any]) 
 
 
 def _see(service: Service, key: str, project: Mapping[str, Any]) -> None:
-    """Keeps the configuration and the guideline, nothing else of the payload: it holds tokens. A change of either may
-    give the project another version, for which its tasks are queued; a new guideline is learned from."""
+    """Keeps name, configuration and guideline, nothing else of the payload: it holds tokens. A change of the latter two
+    may give the project another version, for which its tasks are queued; a new guideline is learned from."""
     config = project.get("label_config")
     if not isinstance(config, str) or not config:
         return
-    service.see_project(key, config=config, expert_instruction=str(project.get("expert_instruction") or ""))
+    title = project.get("title")
+    guideline = str(project.get("expert_instruction") or "")
+    service.see_project(key, Seen(config, expert_instruction=guideline, name=title if isinstance(title, str) else None))
     try:
         service.current(key, config)
     except SchemaError as error:

@@ -10,7 +10,7 @@ from backend.blind import is_blind
 from backend.label_studio import BackendRow, LabelStudioClient, LabelStudioRefusedError, Project, Task
 from backend.labeling.errors import LabelStudioError
 from backend.lanes import Failure
-from backend.service import Current, Service
+from backend.service import Current, Seen, Service
 from backend.settings import Settings
 from backend.store import ProjectRecord
 
@@ -72,9 +72,8 @@ def target(service: Service, client: LabelStudioClient, project_id: int, *, key:
         raise ProjectGoneError(
             f"project {project_id} at {client.url} is {project.key}, not {key}: another Label Studio's"
         )
-    current = service.current_after_seeing(
-        project.key, config=project.config, expert_instruction=project.expert_instruction
-    )
+    seen = Seen(project.config, expert_instruction=project.expert_instruction, name=project.title)
+    current = service.current_after_seeing(project.key, seen)
     record = service.store.project(project.key)
     assert record is not None  # noqa: S101 - just written
     return Target(record, current, service.settings.blind_share, project.task_number)

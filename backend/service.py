@@ -1,7 +1,7 @@
 """What the HTTP routes and the worker do, without the web: projects, the active version, predictions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
@@ -46,6 +46,17 @@ class Current:
     schema: LabelingSchema
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What Label Studio told of a project, by itself or when it was asked; None is what it did not tell. `name` is what
+    people call it."""
+
+    config: str
+    label_studio_url: str | None = None
+    expert_instruction: str | None = None
+    name: str | None = None
+
+
 class Service:
     """One a process; connects to nothing until used."""
 
@@ -72,16 +83,13 @@ class Service:
             threads=settings.concurrency,
         )
 
-    def see_project(
-        self, key: str, *, config: str, url: str | None = None, expert_instruction: str | None = None
-    ) -> None:
-        """Keeps what Label Studio told of a project; what it did not tell (None) stays. Written only when changed."""
+    def see_project(self, key: str, seen: Seen) -> None:
+        """Keeps what Label Studio told of a project; what it did not tell stays. Written only when changed."""
         known = self.store.project(key)
-        told = {"config": config, "label_studio_url": url, "expert_instruction": expert_instruction}
+        told = asdict(seen)
         if known is None:
-            self.store.save_project(
-                ProjectRecord(key, int(key.partition(".")[0]), url or "", config, expert_instruction or "")
-            )
+            fresh = ProjectRecord(key, int(key.partition(".")[0]), "", seen.config, "")
+            self.store.save_project(replace(fresh, **{name: value for name, value in told.items() if value}))
             return
         changes = {name: value for name, value in told.items() if value is not None and value != getattr(known, name)}
         if changes:
@@ -89,15 +97,13 @@ class Service:
         if "expert_instruction" in changes:
             self.learn(key, trigger="guideline")
 
-    def current_after_seeing(
-        self, key: str, *, config: str, url: str | None = None, expert_instruction: str | None = None
-    ) -> Current:
+    def current_after_seeing(self, key: str, seen: Seen) -> Current:
         """`see_project`, then `current`; with Redis away nothing is kept, and the last known version serves."""
         try:
-            self.see_project(key, config=config, url=url, expert_instruction=expert_instruction)
+            self.see_project(key, seen)
         except StoreError as error:
-            return self._last_known(key, schemas.parse(config), error)
-        return self.current(key, config)
+            return self._last_known(key, schemas.parse(seen.config), error)
+        return self.current(key, seen.config)
 
     def schema(self, config: str) -> LabelingSchema:
         """Raises `SchemaError`."""

@@ -27,7 +27,7 @@ _SCANNED = 500
 class ProjectRecord:
     """All that is kept of a project: Label Studio's payloads hold tokens, which must not come here.
 
-    `backend_id` and `title` are of our row in Label Studio, as last set there.
+    `name` is what people call it. `backend_id` and `title` are of our row in Label Studio, as last set there.
     """
 
     key: str
@@ -37,6 +37,7 @@ class ProjectRecord:
     expert_instruction: str
     backend_id: int | None = None
     title: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from backend.labeling.calibration import Calibration
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Demonstration, Prompt, PromptVersion
 from backend.runs import Estimate, RunRecord, Spend
-from backend.service import Service
+from backend.service import Seen, Service
 from tests.flows.payloads import CONFIG, OTHER_CONFIG, PROJECT
 from worker.examples import Example
 from worker.outcomes import Graded
@@ -34,7 +34,7 @@ class History:
     """Names of the versions: `seed` was active first, `learned` is, `waiting` never was, `foreign` has other labels."""
 
     def __init__(self, service: Service, *, key: str = PROJECT) -> None:
-        service.see_project(key, config=CONFIG, url=URL)
+        service.see_project(key, Seen(CONFIG, URL, name="Reviews"))
         self.key = key
         self.service = service
         self.seed = service.current(key, CONFIG).version.name

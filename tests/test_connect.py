@@ -36,7 +36,7 @@ def test_the_service_is_asked_as_label_studio_asks_with_the_instruction(
         name: recorded[name] for name in ("project", "schema")
     }
     assert asked.body["hostname"] == LABEL_STUDIO
-    assert asked.body["extra_params"] == {"expert_instruction": project.expert_instruction}
+    assert asked.body["extra_params"] == {"expert_instruction": project.expert_instruction, "name": project.title}
     assert asked.headers["Authorization"].startswith("Basic ")
 
 

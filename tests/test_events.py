@@ -54,7 +54,7 @@ def counted(service: Service) -> dict[str, float]:
     return {count.labels["action"]: count.value for count in service.counters.counts() if count.name == "events"}
 
 
-def test_only_the_configuration_and_the_guideline_of_a_project_are_kept(service: Service, event: Event) -> None:
+def test_only_name_configuration_and_guideline_of_a_project_are_kept(service: Service, event: Event) -> None:
     payload = event("PROJECT_UPDATED", project={"token": "PROJECT-TOKEN", "task_data_password": "DATA-PASSWORD"})
     events.receive(service, payload)
     record = service.store.project(PROJECT)
@@ -67,6 +67,7 @@ def test_only_the_configuration_and_the_guideline_of_a_project_are_kept(service:
         "expert_instruction": "<p>Label how the customer feels <b>now</b>.</p>",
         "backend_id": None,
         "title": "",
+        "name": "Ticket sentiment",
     }
 
 

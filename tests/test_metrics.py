@@ -9,7 +9,7 @@ from backend import metrics
 from backend.alarms import Alarm, AlarmStore, Raised
 from backend.counters import Count
 from backend.labeling.errors import StoreError
-from backend.service import Service
+from backend.service import Seen, Service
 from backend.settings import Settings
 
 CONFIG = """<View><Text name="t" value="$t"/><Choices name="c" toName="t">
@@ -64,12 +64,12 @@ def test_durations_are_a_histogram(service: Service) -> None:
 
 
 def test_the_active_version_of_each_project_is_told(service: Service) -> None:
-    name = service.current_after_seeing(PROJECT, config=CONFIG).version.name
+    name = service.current_after_seeing(PROJECT, Seen(CONFIG)).version.name
     assert scraped(service)["whetstone_active_version", (("project", PROJECT), ("version", name))] == 1
 
 
 def test_alarms_count_for_the_version_they_were_raised_under(service: Service) -> None:
-    name = service.current_after_seeing(PROJECT, config=CONFIG).version.name
+    name = service.current_after_seeing(PROJECT, Seen(CONFIG)).version.name
     store = AlarmStore(service.redis)
     for version, kind in ((name, "labels"), (name, "labels"), ("p0000-0000", "model")):
         store.add(PROJECT, Raised(Alarm(kind, "words", 1.0), version, datetime(2026, 3, 1, tzinfo=UTC)))

@@ -43,7 +43,7 @@ def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator,
     judged[0] = _also_on(truth.undecided, judged[0], schema, label)
     material = report.Material(
         project=project,
-        title=f"project {to.project_id}",
+        title=to.record.name or f"project {to.project_id}",
         schema=schema,
         examples=truth.examples,
         active=judged[0],

@@ -22,11 +22,13 @@ _MOST_RUNS = 10
 
 @dataclass(frozen=True, slots=True)
 class ProjectLine:
-    """`address` names it in a page's path: its number, or its key where another instance has the same number.
-    `labels` are those that its configuration offers, `site` where its Label Studio is."""
+    """`address` names it in a page's path: its number, or its key where another instance has the same number. `called`
+    is its name, or its number where Label Studio has not told. `labels` are those that its configuration offers, `site`
+    where its Label Studio is."""
 
     entry: ProjectEntry
     address: str
+    called: str
     labels: tuple[str, ...]
     site: str
 
@@ -53,6 +55,7 @@ class ProjectPage:
     the latest."""
 
     id: int
+    called: str
     link: str
     site: str
     labels: tuple[str, ...]
@@ -74,7 +77,7 @@ class PromptPage:
     """`diff` are the lines in which it differs `against` another: the active version, or for the active one what it was
     made from; None where there is no other."""
 
-    id: int
+    called: str
     version: VersionPage
     against: str | None
     diff: tuple[str, ...]
@@ -89,6 +92,7 @@ def overview(service: Service) -> list[ProjectLine]:
         ProjectLine(
             entry,
             str(entry.id) if several[entry.id] == 1 else entry.key,
+            _called(entry.id, entry.name),
             _labels(service, configs.get(entry.key, "")),
             _site(entry.label_studio_url),
         )
@@ -102,6 +106,7 @@ def project(service: Service, record: ProjectRecord) -> ProjectPage:
     runs = tuple(service.runs.runs(record.key, _MOST_RUNS))
     return ProjectPage(
         id=record.numeric_id,
+        called=_called(record.numeric_id, record.name),
         link=_link(record),
         site=_site(record.label_studio_url),
         labels=_labels(service, record.config),
@@ -121,14 +126,18 @@ def project(service: Service, record: ProjectRecord) -> ProjectPage:
 
 def prompt(service: Service, record: ProjectRecord, name: str) -> PromptPage:
     """Raises `NotKnownError`."""
-    page = catalog.page(service, record, name)
+    page, called = catalog.page(service, record, name), _called(record.numeric_id, record.name)
     active = service.store.active(record.key)
     other = page.entry.parent if active and active.name == name else active.name if active else None
     before = service.store.version(record.key, other) if other else None
     if before is None:
-        return PromptPage(record.numeric_id, page, None, ())
+        return PromptPage(called, page, None, ())
     this = catalog.version(service, record, name)
-    return PromptPage(record.numeric_id, page, before.name, tuple(prompt_text.diff(before, this)[2:]))
+    return PromptPage(called, page, before.name, tuple(prompt_text.diff(before, this)[2:]))
+
+
+def _called(number: int, name: str) -> str:
+    return name or f"Project {number}"
 
 
 def _labels(service: Service, config: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 from backend.app import create_app
 from backend.dispatch import LABEL, OPTIMIZE, QUEUES
 from backend.runs import RunRecord
-from backend.service import Service
+from backend.service import Seen, Service
 from backend.settings import Settings
 from tests.flows import learning
 from tests.flows.label_studio_stub import KEY, LabelStudioStub
@@ -127,7 +127,7 @@ def pushes(label_studio: LabelStudioStub) -> dict[str, str]:
 def service(configured: Callable[..., Settings], pushes: dict[str, str]) -> Service:
     """Without the web. It knows the project, whose labels are read from the stub."""
     service = Service(configured(**pushes, llm_model="scripted-1"))
-    service.see_project(PROJECT, config=CONFIG, url="http://localhost:8080")
+    service.see_project(PROJECT, Seen(CONFIG, "http://localhost:8080"))
     service.current(PROJECT, CONFIG)
     return service
 

@@ -63,7 +63,7 @@ def test_the_first_page_lists_projects_with_labels_version_and_verdict(
     read: Callable[[str], str], history: History
 ) -> None:
     page = read("/")
-    for said in ("Project 1", "positive", history.learned, "better, awaits approval", "120 labels"):
+    for said in ("Reviews", "Project 1", "positive", history.learned, "better, awaits approval", "120 labels"):
         assert said in page
 
 
