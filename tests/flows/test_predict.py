@@ -260,10 +260,19 @@ def test_setup_is_told_what_is_wrong(fields: dict[str, Any], reason: str, web: W
 
 
 @pytest.mark.parametrize(
-    "extra", [None, "", "text", [], {"expert_instruction": None}, {"expert_instruction": {"a": 1}}]
+    "extra", [None, "", "text", [], {"expert_instruction": None}, {"expert_instruction": {"a": 1}}, {"name": 7}]
 )
 def test_setup_takes_any_extra_parameters(extra: Any, web: Web) -> None:
     assert web().post("/setup", json=setup_body(extra_params=extra)).status_code == 200
+
+
+def test_setup_keeps_what_connect_tells_of_the_project(web: Web) -> None:
+    client = web()
+    client.post("/setup", json=setup_body(extra_params={"expert_instruction": "<b>Say it.</b>", "name": "Reviews"}))
+    client.post("/setup", json=setup_body())  # Label Studio's own tells neither
+    record = service_of(client).store.project(PROJECT)
+    assert record
+    assert (record.name, record.expert_instruction) == ("Reviews", "<b>Say it.</b>")
 
 
 def test_a_body_that_is_too_large_is_refused_by_name(web: Web) -> None:
