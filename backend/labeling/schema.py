@@ -15,7 +15,7 @@ from backend.labeling.errors import SchemaError, TaskError
 from backend.labeling.fields import TEXT_OBJECTS, DataField, Value
 
 _TEXT_AREA = "TextArea"
-# An attribute for controls that are for people alone. Label Studio knows it not, and keeps it.
+# An attribute for controls that are for people alone, which needs no note. Label Studio knows it not, and keeps it.
 _SWITCH = "whetstone"
 
 
@@ -87,8 +87,11 @@ def parse(config: str) -> LabelingSchema:
         raise SchemaError(f"the labeling configuration cannot be read: {error}") from error
     fields, notes = _fields(interface)
     notes += _unnamed(tree)
-    controls, text_areas = [], []
+    controls, text_areas, off = [], [], []
     for tag in interface.controls:
+        if tag.attr.get(_SWITCH, "").lower() == "off":
+            off.append(f'{tag.tag} "{tag.name}" is left alone: the configuration says {_SWITCH}="off"')
+            continue
         try:
             control, remarks = _parsed(tag, tree, fields)
         except LeftAloneError as reason:
@@ -100,7 +103,7 @@ def parse(config: str) -> LabelingSchema:
         if control.labels or control.options_key:
             controls.append(control)
     if not controls:
-        raise SchemaError("; ".join(["the labeling configuration has no control that Whetstone labels", *notes]))
+        raise SchemaError("; ".join(["the labeling configuration has no control that Whetstone labels", *notes, *off]))
     return LabelingSchema(tuple(controls), tuple(fields.values()), tuple(notes), _hash(canonical), tuple(text_areas))
 
 
@@ -145,8 +148,6 @@ def _parsed(tag: Any, tree: etree._Element, fields: Mapping[str, DataField]) -> 
     """Raises `LeftAloneError`."""
     if tag.tag not in CONTROLS:
         raise LeftAloneError(f"controls of type {tag.tag} are not labelled yet")
-    if tag.attr.get(_SWITCH, "").lower() == "off":
-        raise LeftAloneError(f'the configuration says {_SWITCH}="off"')
     if not any(name in fields for name in tag.to_name):
         raise LeftAloneError(f"it points at {', '.join(tag.to_name) or 'nothing'}, which is not text that can be read")
     if tag.attr.get("perRegion") == "true":

@@ -92,7 +92,6 @@ def test_a_field_that_a_control_points_at_may_not() -> None:
     ("more", "note"),
     [
         ('<Number name="n" toName="text"/>', 'Number "n" is left alone: controls of type Number are not labelled yet'),
-        ('<Rating name="sure" toName="text" whetstone="off"/>', 'Rating "sure" is left alone: the configuration says'),
         ('<Rating name="r" toName="text" maxRating="1"/>', 'its maxRating is "1"'),
         ('<Rating name="r" toName="text" maxRating="101"/>', "not a whole number from 2 to 100"),
         ('<Rating name="r" toName="text" maxRating="many"/>', 'its maxRating is "many"'),
@@ -122,6 +121,14 @@ def test_what_is_left_alone_is_named_with_the_reason_and_the_rest_works(more: st
     parsed = parse(choices(*TWO).replace("</View>", "") + more + "</View>")
     assert [control.name for control in parsed.controls] == ["sentiment"]
     assert any(note in said for said in parsed.notes), parsed.notes
+
+
+def test_what_is_left_to_people_on_purpose_needs_no_note() -> None:
+    own = '<Rating name="sure" toName="text" whetstone="off"/>'
+    parsed = parse(choices(*TWO).replace("</View>", f"{own}</View>"))
+    assert ([control.name for control in parsed.controls], parsed.notes) == (["sentiment"], ())
+    with pytest.raises(SchemaError, match='Rating "sure" is left alone: the configuration says whetstone="off"'):
+        parse(f"<View>{TEXT}{own}</View>")
 
 
 @pytest.mark.parametrize("name", CONTRACT)

@@ -202,7 +202,14 @@ def _teacher(settings: Settings) -> Iterator[Teacher | None]:
 
 
 def _simulated(plan: simulation.Plan, account: Account, console: Console) -> simulation.Simulation:
-    """Each run gets the budget anew; what is measured on test rows is outside of it."""
+    """Each run gets the budget anew; what is measured on test rows is outside of it. Where no bar can be shown, each
+    run's beginning has a line."""
+
+    def begins(what: str) -> None:
+        if not console.is_terminal:
+            console.print(f"{what} …")
+
+    begins(f"The naive prompt on {len(plan.test)} test rows")
     with _progress(console) as bar:
         task = bar.add_task("the naive prompt, on the test rows", total=1.0, at="")
 
@@ -213,6 +220,7 @@ def _simulated(plan: simulation.Plan, account: Account, console: Console) -> sim
 
         def arrived(count: int) -> None:
             account.begin_run()
+            begins(f"Learning from {count} labels")
             bar.update(task, description=f"{count} labels", completed=0.0, at="")
 
         tools = Tools(account.label, account.ask, tell, account.embed)
