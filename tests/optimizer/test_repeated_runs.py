@@ -34,9 +34,9 @@ def test_where_nothing_can_be_gained_repeated_runs_seldom_publish(
 def test_where_nothing_can_be_gained_nine_runs_on_few_labels_seldom_publish(
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Of 40 projects 8 ever published (16 where each run asked for 90 %): of 12 at that share more than 5 do in one of
-    50. Of these 12, searched narrowly, 2 do, and 4 did."""
-    found = [published(level(0.75), seed, FEW) for seed in range(12)]
+    """Of 40 projects 8 ever published (16 where each run asked for 90 %): of 8 at that share more than 3 do in one of
+    18. Of these 8, searched narrowly, 2 do, and 4 did."""
+    found = [published(level(0.75), seed, FEW) for seed in range(8)]
     record_property("published", found)
     assert sum(map(bool, found)) <= 3
 
