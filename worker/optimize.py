@@ -5,7 +5,7 @@ Up to 199 labels the whole search is repeated without each fold, and what it the
 9 of 100 simulated runs publish at 40, 100 and 160 labels. Of 260 simulated runs where prompts differ 167 published, and
 none of them lost a point. Each run as labels arrive is one more chance to be lucky, so the k-th look at the same active
 prompt may err with probability .1 / √k. Of 40 simulated projects each, with nine runs up to 180 labels, had ever
-published (by the third run):
+published (by the third run), read off runs that never did:
 
                                     .1 / √k    .1         .1 / k     .05
 nothing can be gained               8  (4)     16 (4)     5  (3)     10 (3)
