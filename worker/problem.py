@@ -7,6 +7,7 @@ from backend.labeling.fields import plain
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.pushing import Target
 from backend.run_store import MOST_RUNS
+from backend.runs import RunRecord
 from backend.service import SEED, Service
 from backend.settings import Settings
 from worker import abilities
@@ -21,6 +22,7 @@ _UNCAPPED = 5000  # calls that the search is sized for where nothing caps them
 def posed(service: Service, settings: Settings, to: Target, examples: tuple[Example, ...]) -> Problem:
     """`settings` are the run's own. `examples` in the order in which they were decided."""
     challengers, able = _challengers(service, to), service.engine.capabilities
+    runs = service.runs.runs(to.record.key, MOST_RUNS)
     return Problem(
         schema=to.current.schema,
         active=to.current.version.prompt,
@@ -37,8 +39,8 @@ def posed(service: Service, settings: Settings, to: Target, examples: tuple[Exam
         samples=settings.rationale_samples,
         fixed=fixed_demonstrations.read(settings.demonstrations, to.current.schema),
         cached_token=abilities.cached_token(settings),
-        fresh=_fresh(service, to, examples),
-        looks_before=_looks_before(service, to, examples),
+        fresh=_fresh(service, to, runs, examples),
+        looks_before=_looks_before(to, runs, examples),
     )
 
 
@@ -69,14 +71,14 @@ def _guideline(to: Target) -> str:
     return plain(to.record.expert_instruction).strip()
 
 
-def _fresh(service: Service, to: Target, examples: Sequence[Example]) -> int | None:
+def _fresh(service: Service, to: Target, runs: Sequence[RunRecord], examples: Sequence[Example]) -> int | None:
     """Holdout examples decided since the last run ended that looked at the holdout, for this labeling configuration;
     None where none has."""
     key, schema = to.record.key, to.current.schema
     same = {each.name for each in service.store.all_versions(key) if each.config_hash == schema.config_hash}
     looks = (
         run.ended_at or run.started_at
-        for run in service.runs.runs(key, MOST_RUNS)
+        for run in runs
         if run.estimate and run.estimate.kind == "holdout" and run.active in same
     )
     last = next(looks, None)
@@ -85,9 +87,8 @@ def _fresh(service: Service, to: Target, examples: Sequence[Example]) -> int | N
     return sum(example.split == "holdout" and example.annotated_at > last for example in examples)
 
 
-def _looks_before(service: Service, to: Target, examples: Sequence[Example]) -> int:
+def _looks_before(to: Target, runs: Sequence[RunRecord], examples: Sequence[Example]) -> int:
     """On how many smaller numbers of labels runs have compared the active version with others by cross-fitting. One on
     the same labels finds the same, and is no further chance."""
-    runs = service.runs.runs(to.record.key, MOST_RUNS)
     against = [run for run in runs if run.active == to.current.version.name and run.labels < len(examples)]
     return len({run.labels for run in against if run.estimate and run.estimate.kind == "cross-fitted"})
