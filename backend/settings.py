@@ -33,7 +33,7 @@ RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
 
 class Settings(BaseSettings):
-    """Each field's description is its row in README.md's table; a test holds the two together."""
+    """Each field's description is its row in docs/reference.md's table; a test holds the two together."""
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
 

@@ -67,7 +67,7 @@ def main() -> None:
     """Label Studio tasks, labelled by an LLM whose prompt sharpens itself as people annotate.
 
     Begin with `whetstone up`, which starts everything on this machine, then `whetstone connect`. Settings come from the
-    environment; README.md lists them.
+    environment; docs/reference.md lists them.
 
     Exit codes: 0 done, 1 a check failed, 2 wrong usage or settings, 3 something cannot be reached, 4 over the budget.
     """

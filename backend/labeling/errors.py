@@ -20,7 +20,7 @@ class SettingsError(WhetstoneError):
     """One line a mistake."""
 
     exit_code = 2
-    hint = "Correct the environment variables named above; README.md lists them all."
+    hint = "Correct the environment variables named above; docs/reference.md lists them all."
 
 
 class SchemaError(WhetstoneError):
