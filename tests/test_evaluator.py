@@ -50,7 +50,7 @@ def test_a_cap_on_calls_holds_though_an_example_takes_two(make: Make, scripted_l
     evaluator, ledger = make(run_max_calls=cap)
     before = scripted_llm.calls
     with pytest.raises(BudgetError, match="RUN_MAX_CALLS"):
-        evaluator.label(Prompt("Which?"), EXAMPLES)
+        evaluator.label(Prompt("Which?", codes="letters"), EXAMPLES)
     asked = scripted_llm.calls - before
     assert asked == ledger.spend().student_calls
     assert asked <= max(cap, 2)  # the first example tells what one takes
@@ -59,26 +59,29 @@ def test_a_cap_on_calls_holds_though_an_example_takes_two(make: Make, scripted_l
 def test_a_budget_that_is_not_enough_is_used_up_all_the_same(make: Make) -> None:
     evaluator, ledger = make(run_max_calls=100)
     with pytest.raises(BudgetError):
-        evaluator.label(Prompt("Which?"), EXAMPLES)
+        evaluator.label(Prompt("Which?", codes="letters"), EXAMPLES)
     assert ledger.spend().student_calls == 100
 
 
 def test_a_budget_that_is_just_enough_pays_for_all(make: Make) -> None:
     evaluator, ledger = make(run_max_calls=180)
-    assert all(outcome.answers for outcome in evaluator.label(Prompt("Which?"), EXAMPLES))
+    assert all(outcome.answers for outcome in evaluator.label(Prompt("Which?", codes="letters"), EXAMPLES))
     assert ledger.spend().student_calls == 180
 
 
 def test_what_a_budget_paid_for_is_not_paid_again(make: Make) -> None:
     with pytest.raises(BudgetError):
-        make(run_max_calls=100)[0].label(Prompt("Which?"), EXAMPLES)
+        make(run_max_calls=100)[0].label(Prompt("Which?", codes="letters"), EXAMPLES)
     evaluator, ledger = make()
-    evaluator.label(Prompt("Which?"), EXAMPLES)
+    evaluator.label(Prompt("Which?", codes="letters"), EXAMPLES)
     assert (ledger.spend().student_calls, ledger.spend().from_cache) == (180, 50)
 
 
 ALIKE = Prompt(
-    "Which?", demonstrations=tuple(Demonstration(values(t), {"label": (NAMES[0],)}) for t in "abcd"), shown=1
+    "Which?",
+    demonstrations=tuple(Demonstration(values(t), {"label": (NAMES[0],)}) for t in "abcd"),
+    codes="letters",
+    shown=1,
 )
 
 

@@ -138,13 +138,15 @@ def _how(trial: _Trial, questions: tuple[Question, ...], calls: int) -> str:
     if calls == len(questions):
         return f"{labels} as {codes}, {spent} a task"
     token_by_token = codes == "words" and trial.version.prompt.style == "text"
-    return f"{labels} {'as words, token by token' if token_by_token else 'by groups of letters'}, {spent} for this task"
+    return f"{labels} {'as words, token by token' if token_by_token else 'in several questions'}, {spent} for this task"
 
 
 def _codes(trial: _Trial, question: Question) -> str:
     """As the labeler chooses them."""
     prompt, texts = trial.version.prompt, [label.text for label in question.labels]
     kind = prompt.codes if question.about is None else "words"
+    if kind == "auto" and len(texts) > len(verbalizer.LETTERS) and verbalizer.is_latin(texts):
+        return "words"
     width = trial.found.able.logprobs_for(prompt.style)
     return verbalizer.kind_of(kind, texts, continues=prompt.style == "text", width=width)
 

@@ -90,9 +90,9 @@ def seed(found: Found, settings: Settings) -> Check:
 
 def _drift(first: Completion, second: Completion) -> float | None:
     """The most by which a token's log-prob differs at the first place, in nats; None without log-probs."""
-    if not first.alternatives or not second.alternatives:
+    if not first.steps or not second.steps:
         return None
-    ours, theirs = _by_text(first.alternatives[0]), _by_text(second.alternatives[0])
+    ours, theirs = _by_text(first.steps[0].alternatives), _by_text(second.steps[0].alternatives)
     return max((abs(ours[text] - theirs[text]) for text in ours.keys() & theirs.keys()), default=None)
 
 

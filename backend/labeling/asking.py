@@ -4,14 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from backend.labeling import consistency, grammar, verbalizer
+from backend.labeling import consistency, grammar, reading, verbalizer
 from backend.labeling.answers import Distribution, Label, Question
-from backend.labeling.engines.base import Completion, Engine, Request, Token, Usage
+from backend.labeling.engines.base import Completion, Engine, Request, Step, Usage
 from backend.labeling.errors import AnswerError, EngineAnswerError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt, Rendered, render
+from backend.labeling.reading import Reading
 
-# More labels than this in one chat question are asked in groups.
+# More labels than this in one question have no letter each.
 _GROUP = 20
 # Groups are opened until less than this share is left in the others.
 _LEFT_OUT = 0.02
@@ -111,12 +112,17 @@ class Asker:
     def _from_logprobs(self, prompt: Prompt, question: Question, reason: str) -> Distribution:
         codes = self._codes(prompt, question)
         if codes is None:
-            return self._in_groups(prompt, question, reason)
+            return self._of_many(prompt, question, reason)
+        return _distribution(question.labels, self._read(prompt, question, codes, reason))
+
+    def _read(self, prompt: Prompt, question: Question, codes: Sequence[str], reason: str) -> Reading:
         rendered, width = render(prompt, question, self.values, codes, reason), self._width(prompt)
-        reading = verbalizer.read(
-            lambda prefix: self._alternatives(rendered, prefix, width), codes, continues=prompt.style == "text"
-        )
-        return _distribution(question.labels, reading)
+
+        def ask(prefix: str, tokens: int) -> Sequence[Step]:
+            text = f"{rendered.text}{prefix}" if rendered.text else ""
+            return self._steps(Request(text, rendered.messages, max_tokens=tokens, top_logprobs=width))
+
+        return reading.read(ask, codes, continues=prompt.style == "text")
 
     def _codes(self, prompt: Prompt, question: Question) -> tuple[str, ...] | None:
         """None where there are more labels than one question can tell apart."""
@@ -132,11 +138,40 @@ class Asker:
         """How many alternatives to ask for."""
         return min(self.engine.capabilities.logprobs_for(prompt.style), _ALTERNATIVES)
 
-    def _alternatives(self, rendered: Rendered, prefix: str, width: int) -> Sequence[Token]:
-        completion = self._complete(Request(_continued(rendered.text, prefix), rendered.messages, top_logprobs=width))
-        if not completion.alternatives:
+    def _steps(self, request: Request) -> Sequence[Step]:
+        completion = self._complete(request)
+        if not completion.steps:
             raise EngineAnswerError("the answer came without log-probs, which this endpoint gave before")
-        return completion.alternatives[0]
+        return completion.steps
+
+    def _of_many(self, prompt: Prompt, question: Question, reason: str) -> Distribution:
+        """More labels than letters. As words, whose likeliest continuation one call reads to its end; labels that begin
+        alike and are not on that way are told apart by questions of their own. In groups where words do not do."""
+        texts = [label.text for label in question.labels]
+        if prompt.codes == "letters" or prompt.style == "text" or not verbalizer.is_latin(texts):
+            return self._in_groups(prompt, question, reason)
+        found = self._read(prompt, question, texts, reason)
+        if found.label_mass < self.limits.min_label_mass or any(
+            len(members) == len(texts) for members, _ in found.open
+        ):
+            return self._in_groups(prompt, question, reason)
+        return self._told_apart(prompt, question, found, reason)
+
+    def _told_apart(self, prompt: Prompt, question: Question, found: Reading, reason: str) -> Distribution:
+        """The heaviest beginnings first, until what is left is negligible."""
+        masses, censored = list(found.masses), set(found.censored)
+        beginnings = sorted(found.open, key=lambda each: -each[1])
+        left = sum(mass for _, mass in beginnings)
+        for members, mass in beginnings:
+            if left <= reading.NEGLIGIBLE * found.label_mass:
+                break
+            labels = tuple(question.labels[i] for i in members)
+            inner = self._asked(prompt, replace(question, labels=labels), reason)
+            for i, p in zip(members, inner.probabilities, strict=True):
+                masses[i] = max(0.0, masses[i] + mass * (p - 1 / len(members)))
+            censored -= {i for i in members if question.labels[i].value not in inner.censored}
+            left -= mass
+        return _distribution(question.labels, replace(found, masses=tuple(masses), censored=frozenset(censored)))
 
     def _in_groups(self, prompt: Prompt, question: Question, reason: str) -> Distribution:
         """p(label) = p(group) p(label | group): a tree of letters, two levels for up to 400 labels.
@@ -223,10 +258,6 @@ def _voted(text: str, texts: Sequence[str], prompt: Prompt) -> tuple[str, str | 
     return "", grammar.read(text, texts)
 
 
-def _continued(text: str, prefix: str) -> str:
-    return f"{text}{prefix}" if text else ""
-
-
 def _most(width: int) -> int:
     """As many labels are told apart in one chat question."""
     return min(_GROUP, max(2, width))
@@ -244,12 +275,12 @@ def _even(labels: Sequence[Label]) -> Distribution:
     return Distribution(values, (1 / len(values),) * len(values), censored=values)
 
 
-def _distribution(labels: Sequence[Label], reading: verbalizer.Reading) -> Distribution:
+def _distribution(labels: Sequence[Label], found: Reading) -> Distribution:
     """Even where nothing was seen: its label mass is then 0."""
-    total = sum(reading.masses)
+    total = sum(found.masses)
     return Distribution(
         labels=tuple(label.value for label in labels),
-        probabilities=tuple(mass / total if total else 1 / len(labels) for mass in reading.masses),
-        label_mass=reading.label_mass,
-        censored=tuple(labels[i].value for i in sorted(reading.censored)),
+        probabilities=tuple(mass / total if total else 1 / len(labels) for mass in found.masses),
+        label_mass=found.label_mass,
+        censored=tuple(labels[i].value for i in sorted(found.censored)),
     )

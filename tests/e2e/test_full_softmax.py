@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from backend.labeling import schema, templates, verbalizer
-from backend.labeling.engines.base import Request, Token
+from backend.labeling import reading, schema, templates
+from backend.labeling.engines.base import Request, Step, Token
 from backend.labeling.engines.openai import Memory, OpenAIEngine
 from backend.labeling.engines.wire import Wire
 from backend.labeling.fields import Value
@@ -54,14 +54,18 @@ def prompts(labels: Sequence[str]) -> list[str]:
 
 
 def alternatives(engine: OpenAIEngine, text: str, count: int) -> Sequence[Token]:
-    found = engine.complete(Request(text, top_logprobs=count)).alternatives[0]
+    found = steps(engine, text, 1, count)[0].alternatives
     assert len(found) == count
     return found
 
 
+def steps(engine: OpenAIEngine, text: str, tokens: int, count: int) -> Sequence[Step]:
+    return engine.complete(Request(text, max_tokens=tokens, top_logprobs=count)).steps
+
+
 def exact(engine: OpenAIEngine, prompt: str, labels: Sequence[str], *, blanks: bool) -> list[float]:
     """Every beginning of a label followed to its end, in all its tokens; with `blanks` also after a line break or other
-    token of white space alone, which `verbalizer.read` looks into where they outweigh the labels."""
+    token of white space alone, which `reading.read` looks into where they outweigh the labels."""
     masses, beginnings = dict.fromkeys(labels, 0.0), [("", 1.0)]
     while beginnings:
         begun, share = beginnings.pop()
@@ -82,14 +86,14 @@ def test_two_hundred_alternatives_give_the_distribution_of_the_whole_vocabulary(
     for prompt in prompts(labels):
         asked: list[str] = []
 
-        def ask(prefix: str, prompt: str = prompt, asked: list[str] = asked) -> Sequence[Token]:
+        def ask(prefix: str, tokens: int, prompt: str = prompt, asked: list[str] = asked) -> Sequence[Step]:
             asked.append(prefix)
-            return alternatives(engine, prompt + prefix, 200)
+            return steps(engine, prompt + prefix, tokens, 200)
 
-        found = verbalizer.read(ask, labels, continues=True)
-        read = [mass / sum(found.masses) for mass in found.masses]
+        found = reading.read(ask, labels, continues=True)
+        shares = [mass / sum(found.masses) for mass in found.masses]
         wanted = exact(engine, prompt, labels, blanks=any(prefix and not prefix.strip() for prefix in asked))
-        distances.append(sum(abs(a - b) for a, b in zip(read, wanted, strict=True)) / 2)
+        distances.append(sum(abs(a - b) for a, b in zip(shares, wanted, strict=True)) / 2)
         calls.append(len(asked))
     # Of labels that share beginnings, one that is begun and then not finished counts as that label: .06 was measured.
     alike = len({label[:2] for label in labels}) < len(labels)

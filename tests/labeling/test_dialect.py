@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from backend.labeling.engines import dialect
-from backend.labeling.engines.base import Capabilities, Message, Request, Token, Usage
+from backend.labeling.engines.base import Capabilities, Message, Request, Step, Token, Usage
 from backend.labeling.errors import EngineAnswerError
 from tests.labeling.building import HOSTED, LOCAL
 
@@ -74,7 +74,7 @@ def choice(**fields: Any) -> dict[str, Any]:
     return {"choices": [fields], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
 
 
-TOP = [{"token": " no", "logprob": -2.0}, {"token": " yes", "logprob": -0.25, "bytes": [32]}]
+TOP = [{"token": " no", "logprob": -2.0}, {"token": " yes", "logprob": -0.25, "bytes": [*b" yes"]}]
 LISTED = {"content": [{"token": " yes", "logprob": -0.25, "top_logprobs": TOP}]}
 PARALLEL = {"tokens": [" yes"], "token_logprobs": [-0.25], "top_logprobs": [{" no": -2.0, " yes": -0.25}]}
 
@@ -91,24 +91,24 @@ PARALLEL = {"tokens": [" yes"], "token_logprobs": [-0.25], "top_logprobs": [{" n
 def test_both_shapes_of_log_probs_are_read_likeliest_first(document: dict[str, Any]) -> None:
     completion = dialect.completion(document)
     assert completion.text == " yes"
-    assert completion.alternatives == ((Token(" yes", -0.25), Token(" no", -2.0)),)
+    assert completion.steps == (Step(b" yes", (Token(" yes", -0.25), Token(" no", -2.0))),)
 
 
 @pytest.mark.parametrize(
     "logprobs", [None, {}, {"content": []}, {"content": None}, {"top_logprobs": None}, {"top_logprobs": []}]
 )
 def test_no_log_probs_are_no_alternatives(logprobs: Any) -> None:
-    assert dialect.completion(choice(text="a", logprobs=logprobs)).alternatives == ()
+    assert dialect.completion(choice(text="a", logprobs=logprobs)).steps == ()
 
 
 def test_a_place_without_alternatives_is_kept_empty() -> None:
-    assert dialect.completion(choice(text="a", logprobs={"top_logprobs": [None]})).alternatives == ((),)
+    assert dialect.completion(choice(text="a", logprobs={"top_logprobs": [None]})).steps == (Step(b"", ()),)
 
 
 @pytest.mark.parametrize(("value", "read"), [(0.001, 0.0), (-9999.0, -1000.0), (float("-inf"), -1000.0), ("-1", -1.0)])
 def test_log_probs_are_kept_within_their_range(value: Any, read: float) -> None:
     logprobs = {"top_logprobs": [{"a": value}]}
-    (token,) = dialect.completion(choice(text="a", logprobs=logprobs)).alternatives[0]
+    (token,) = dialect.completion(choice(text="a", logprobs=logprobs)).steps[0].alternatives
     assert min(0.0, token.logprob) == pytest.approx(read)
 
 

@@ -19,7 +19,7 @@ def test_a_chat_and_a_text_are_completed_with_alternatives() -> None:
         for request in (CHAT, Request(text="love it\n\nlabel:", top_logprobs=3)):
             completion = engine.complete(request)
             assert completion.text.strip() == "positive"
-            assert len(completion.alternatives[0]) == 3
+            assert len(completion.steps[0].alternatives) == 3
             assert completion.usage.prompt_tokens > 0
 
 

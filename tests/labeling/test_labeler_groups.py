@@ -25,12 +25,47 @@ NAMES = [f"{a}{b}" for a, b in itertools.product(("Red", "Green", "Blue", "Grey"
 
 
 @pytest.mark.parametrize("name", ["Reda", "Greyk", "Blackt"])
-def test_a_hundred_labels_are_found_in_groups_by_a_chat(llm: ScriptedLLM, hosted: OpenAIEngine, name: str) -> None:
+def test_a_hundred_labels_are_found_in_groups_by_letters(llm: ScriptedLLM, hosted: OpenAIEngine, name: str) -> None:
     llm.script = Script(answer=lambda prompt: letter_of(prompt, name))
-    made = label(hosted, choices(*NAMES), LIKED)
+    made = label(hosted, choices(*NAMES), LIKED, codes="letters")
     assert chosen(made) == [name]
     assert sum(details(made)["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     assert made.calls == 2
+
+
+def test_a_hundred_labels_are_found_as_words_in_one_call(llm: ScriptedLLM, hosted: OpenAIEngine) -> None:
+    says(llm, {"Greyk": 0.97, "Redb": 0.03}, whole_words=False)
+    made = label(hosted, choices(*NAMES), LIKED)
+    assert chosen(made) == ["Greyk"]
+    assert made.score == pytest.approx(0.97, abs=0.04)
+    assert sum(details(made)["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    assert made.calls == 1
+
+
+def test_labels_that_begin_alike_are_told_apart_by_a_question_of_their_own(
+    llm: ScriptedLLM, hosted: OpenAIEngine
+) -> None:
+    """Half of the probability is on labels whose beginning the answer does not go on with."""
+    labels = [*(f"card {name}" for name in NAMES[:15]), *(f"cash {name}" for name in NAMES[:15])]
+
+    def answer(prompt: str) -> dict[str, float]:
+        if "A: " not in prompt:
+            return {"card Redb": 0.55, "cash Redc": 0.4, "cash Redd": 0.05}
+        assert "card" not in prompt
+        return letter_of(prompt, "cash Redc")
+
+    llm.script = Script(answer=answer, whole_words=False)
+    made = label(hosted, choices(*labels), LIKED)
+    assert chosen(made) == ["card Redb"]
+    assert details(made)["probabilities"]["cash Redc"] == pytest.approx(0.445, abs=0.02)
+    assert made.calls == 2
+
+
+def test_groups_are_asked_where_words_bring_no_label(llm: ScriptedLLM, hosted: OpenAIEngine) -> None:
+    llm.script = Script(answer=lambda prompt: letter_of(prompt, "Greyk") if "A: " in prompt else {"Sorry": 1.0})
+    made = label(hosted, choices(*NAMES), LIKED)
+    assert chosen(made) == ["Greyk"]
+    assert made.calls == 3
 
 
 def letter_of(prompt: str, name: str) -> dict[str, float]:

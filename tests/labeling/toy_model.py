@@ -5,19 +5,28 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from backend.labeling.engines.base import Token
+from backend.labeling.engines.base import Step, Token
 
 
 @dataclass(frozen=True, slots=True)
 class ToyModel:
     """`answers` maps every answer to its probability; an answer's end is a token without text. `seed` decides how
-    often a token ends after which text, `width` is how many tokens come back."""
+    often a token ends after which text, `width` is how many tokens come back. It writes the likeliest."""
 
     answers: Mapping[str, float]
     seed: int = 0
     width: int = 10_000
 
-    def ask(self, prefix: str) -> tuple[Token, ...]:
+    def ask(self, prefix: str, tokens: int) -> list[Step]:
+        steps: list[Step] = []
+        while len(steps) < tokens and (alternatives := self._next(prefix)):
+            steps.append(Step(alternatives[0].raw, alternatives))
+            prefix += alternatives[0].text
+            if not alternatives[0].text:
+                break
+        return steps
+
+    def _next(self, prefix: str) -> tuple[Token, ...]:
         # A token ends where its answer does; where it may also go on, only sometimes.
         weights = {
             answer: p * (1.0 if answer == prefix else self._ends_after(prefix))

@@ -36,10 +36,24 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`logprob` is the natural-log probability before any grammar mask, in (-inf, 0]."""
+    """`logprob` is the natural-log probability before any grammar mask, in (-inf, 0]. `raw` is what it stands for:
+    `text`, but for a token that ends inside a letter, whose text is cut or spoilt."""
 
     text: str
     logprob: float
+    raw: bytes = b""
+
+    def __post_init__(self) -> None:
+        if not self.raw:
+            object.__setattr__(self, "raw", self.text.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One generated position: the bytes `written`, and the likeliest tokens there, likeliest first."""
+
+    written: bytes
+    alternatives: tuple[Token, ...]
 
 
 # About as few characters as a token has: an estimate of what a text takes is rather too high.
@@ -64,10 +78,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """`alternatives[i]` are the likeliest tokens at generated position i, likeliest first; empty without log-probs."""
+    """`steps` are the generated positions; empty without log-probs."""
 
     text: str
-    alternatives: tuple[tuple[Token, ...], ...] = ()
+    steps: tuple[Step, ...] = ()
     usage: Usage = field(default_factory=Usage)
     reasoning: str = ""
     finished: bool = True

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from backend.labeling.engines.base import Capabilities, Completion, Request, Token, Usage
+from backend.labeling.engines.base import Capabilities, Completion, Request, Step, Token, Usage
 from backend.labeling.errors import EngineAnswerError
 
 CHAT, TEXT = "/chat/completions", "/completions"
@@ -74,14 +74,14 @@ def completion(document: Mapping[str, Any]) -> Completion:
         choice = document["choices"][0]
         message = choice.get("message") or {}
         text = str(choice.get("text") or message.get("content") or "")
-        alternatives = _alternatives(choice.get("logprobs"))
+        steps = _steps(choice.get("logprobs"))
         usage = _usage(document.get("usage") or {})
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise EngineAnswerError(f"the LLM's answer is not a completion: {type(error).__name__} {error}") from error
     thought = _THOUGHT.match(text)
     return Completion(
         text=text[thought.end() :] if thought else text,
-        alternatives=alternatives,
+        steps=steps,
         usage=usage,
         reasoning=str(
             message.get("reasoning_content")
@@ -93,14 +93,21 @@ def completion(document: Mapping[str, Any]) -> Completion:
     )
 
 
-def _alternatives(logprobs: Mapping[str, Any] | None) -> tuple[tuple[Token, ...], ...]:
+def _steps(logprobs: Mapping[str, Any] | None) -> tuple[Step, ...]:
     """Chat's list of tokens (llama.cpp uses it for plain completions too), or the older parallel lists."""
     if not logprobs:
         return ()
     if logprobs.get("content"):
-        return tuple(_ranked([(top, top["logprob"]) for top in place["top_logprobs"]]) for place in logprobs["content"])
+        return tuple(
+            Step(_raw(place), _ranked([(top, top["logprob"]) for top in place["top_logprobs"]]))
+            for place in logprobs["content"]
+        )
     tops = logprobs.get("top_logprobs") or ()
-    return tuple(_ranked([({"token": token}, value) for token, value in (top or {}).items()]) for top in tops)
+    written = logprobs.get("tokens") or [""] * len(tops)
+    return tuple(
+        Step(str(token).encode(), _ranked([({"token": other}, value) for other, value in (top or {}).items()]))
+        for token, top in zip(written, tops, strict=False)
+    )
 
 
 def _ranked(pairs: Sequence[tuple[Mapping[str, Any], Any]]) -> tuple[Token, ...]:
@@ -108,8 +115,16 @@ def _ranked(pairs: Sequence[tuple[Mapping[str, Any], Any]]) -> tuple[Token, ...]
     numbers = [float(value) for _, value in pairs]
     if math.isnan(sum(numbers)) or max(numbers, default=0.0) > 0.01:  # noqa: PLR2004 - rounding
         raise ValueError("a log-prob that is above 0, or no number")
-    tokens = [Token(str(top["token"]), max(number, -1000.0)) for (top, _), number in zip(pairs, numbers, strict=True)]
+    tokens = [
+        Token(str(top["token"]), max(number, -1000.0), _raw(top))
+        for (top, _), number in zip(pairs, numbers, strict=True)
+    ]
     return tuple(sorted(tokens, key=attrgetter("logprob"), reverse=True))
+
+
+def _raw(place: Mapping[str, Any]) -> bytes:
+    """A token's bytes, where the server tells them."""
+    return bytes(place.get("bytes") or ()) or str(place.get("token") or "").encode()
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:

@@ -238,6 +238,6 @@ def _alternatives(route: _Route, able: Capabilities, request: Request) -> tuple[
     for wanted in _ALTERNATIVES:
         hopeful = replace(able, chat_logprobs=wanted, text_logprobs=wanted)
         answer = route.attempt(replace(request, top_logprobs=wanted), hopeful)
-        if answer is not None and answer.alternatives and len(answer.alternatives[0]) > 1:
-            return tuple((token.text, token.logprob) for token in answer.alternatives[0])
+        if answer is not None and answer.steps and len(answer.steps[0].alternatives) > 1:
+            return tuple((token.text, token.logprob) for token in answer.steps[0].alternatives)
     return ()
