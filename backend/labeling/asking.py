@@ -122,7 +122,7 @@ class Asker:
             text = f"{rendered.text}{prefix}" if rendered.text else ""
             return self._steps(Request(text, rendered.messages, max_tokens=tokens, top_logprobs=width))
 
-        return reading.read(ask, codes, continues=prompt.style == "text")
+        return reading.read(ask, codes, continues=prompt.style == "text", least=self.limits.min_label_mass)
 
     def _codes(self, prompt: Prompt, question: Question) -> tuple[str, ...] | None:
         """None where there are more labels than one question can tell apart."""

@@ -41,17 +41,19 @@ class Reading:
     open: tuple[tuple[tuple[int, ...], float], ...] = ()
 
 
-def read(ask: Ask, texts: Sequence[str], *, continues: bool, max_calls: int = 24) -> Reading:
+def read(ask: Ask, texts: Sequence[str], *, continues: bool, least: float = 0.0, max_calls: int = 24) -> Reading:
     """Probability that the answer is each code: white space or quotes, the code in any case, then no letter or digit;
     of codes that begin one another the longest. Summed over the ways to cut it into tokens.
 
     One call for one token where first tokens tell. Else the tree of continuations is descended, likeliest branch first;
-    each call writes the likeliest end of its branch, and all alternatives on that way are read. It ends when the mass
-    that may still move is at most 5 % of all that may be labels: that of beginnings which several codes share, and of
-    those that one code has alone the share that turned into other words where such were looked into. What remains is
-    split among the codes it may become. White space and quotes before the answer are descended into only where
-    they outweigh the codes: else the distribution is that of answers without them. A token that completes a code, or a
-    telling beginning (see above), counts as that code.
+    a call writes on as far as several codes share what is written, and all alternatives on that way are read. It ends
+    when the mass that may still move is at most 5 % of all that may be labels: that of beginnings which several codes
+    share, and of those that one code has alone the share that turned into other words where such were looked into. What
+    remains is split among the codes it may become. White space and quotes before the answer are descended into only
+    where they outweigh the codes: else the distribution is that of answers without them. A token that completes a code,
+    or a telling beginning (see above), counts as that code.
+
+    What cannot come to a label mass of `least` is not looked into any further.
 
     Without `continues` no prefix but "" can be asked about, and beginnings that one code has alone count as that code.
     """
@@ -61,15 +63,15 @@ def read(ask: Ask, texts: Sequence[str], *, continues: bool, max_calls: int = 24
     tokens = 1 if plain else _tokens(codes, b"")
     tree.follow(b"", ask("", tokens))
     if not continues:
-        if tokens == 1 and not tree.is_settled():
+        if tokens == 1 and not tree.is_settled() and tree.possible() >= least:
             tree = _Tree(codes, continues)
             tree.follow(b"", ask("", _tokens(codes, b"")))
         return tree.reading()
     for _ in range(max_calls - 1):
-        prefix = None if tree.is_settled() else tree.next()
+        prefix = None if tree.is_settled() or tree.possible() < least else tree.next()
         if prefix is None:
             break
-        tree.follow(prefix, ask(prefix.decode(), _tokens(codes, prefix)))
+        tree.follow(prefix, ask(prefix.decode(), 1 if prefix in tree.begun else _tokens(codes, prefix)))
     return tree.reading()
 
 
@@ -101,6 +103,10 @@ class _Tree:
     def is_settled(self) -> bool:
         moving, kept = sum(self._moving().values()), 1 - self._loss(_WORST)
         return moving <= NEGLIGIBLE * (moving + sum(self.masses) + kept * sum(self.begun.values()))
+
+    def possible(self) -> float:
+        """The most that the codes may hold together."""
+        return sum(self.masses) + sum(self.shared.values()) + sum(self.begun.values())
 
     def next(self) -> bytes | None:
         """The branch that may move most; None where none can be asked about, for a prompt ends in whole letters."""

@@ -303,6 +303,16 @@ def test_a_model_that_never_answers_is_not_asked_for_ever() -> None:
     assert found.label_mass == 0
 
 
+def test_what_cannot_come_to_the_least_mass_is_not_looked_into() -> None:
+    found = reading.read(
+        lambda *_: [Step(b"The", (Token("The", math.log(0.9)), Token("go", math.log(0.006))))],
+        ["good", "gold"],
+        continues=True,
+        least=0.01,
+    )
+    assert found.label_mass < 0.01
+
+
 def test_codes_that_could_not_be_told_apart_in_time_are_flagged() -> None:
     def ask(prefix: str, tokens: int) -> list[Step]:
         return [Step(b"x", (Token("x", math.log(1.0)),))] * tokens
