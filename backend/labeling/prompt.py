@@ -193,10 +193,10 @@ def _head(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
 
 
 def _legend(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
-    """One line of labels where they say all, else a line for each code."""
+    """One line of labels where they say all and none holds a comma, else a line for each code."""
     meanings = [_meaning(prompt, label) for label in question.labels]
     spelled = all(code == label.text for code, label in zip(codes, question.labels, strict=True))
-    if spelled and not any(meanings):
+    if spelled and not any(meanings) and not any("," in code for code in codes):
         return f"{question.control} is one of: {', '.join(codes)}"
     lines = [_line(code, label, meaning) for code, label, meaning in zip(codes, question.labels, meanings, strict=True)]
     return "\n".join([f"{question.control} is one of:", *lines])
