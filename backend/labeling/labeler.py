@@ -51,19 +51,18 @@ class Labeler:
         if prompt.escalate_below <= 0:
             return self._asked(self.engine, prompt, schema, data)
         strong = self._stronger()
-        own = None
-        if not cascade.is_strong(prompt):
-            own = self._tried(prompt, schema, data)
-            if own and cascade.confidence(own) >= prompt.escalate_below:
-                return own
+        own = None if cascade.is_strong(prompt) else self._tried(prompt, schema, data)
+        if own and cascade.confidence(own) >= prompt.escalate_below:
+            return own
         return cascade.escalated(self._asked(strong, _speakable(strong, prompt), schema, data), own)
 
-    def _tried(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers | None:
-        """None where the student answers something else."""
+    def _tried(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
+        """Only what it took where the student answers something else."""
+        asker, cut = self._asker(self.engine, prompt, schema, data)
         try:
-            return self._asked(self.engine, prompt, schema, data)
+            return _answers(asker, schema, data, cut=cut)
         except AnswerError:
-            return None
+            return TaskAnswers({}, cut, asker.usage, asker.calls)
 
     def _stronger(self) -> Engine:
         if self.strong is None:
@@ -71,11 +70,15 @@ class Labeler:
         return self.strong
 
     def _asked(self, engine: Engine, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
+        asker, cut = self._asker(engine, prompt, schema, data)
+        return _answers(asker, schema, data, cut=cut)
+
+    def _asker(
+        self, engine: Engine, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]
+    ) -> tuple[Asker, bool]:
+        """And whether a text was cut."""
         values, cut = self._values(schema, data)
-        asker = Asker(engine, self.limits, self._shown(prompt, schema, data), values)
-        questions = [question for control in schema.controls for question in control.questions(data)]
-        found = {question.key: asker.distribution(question) for question in questions}
-        return TaskAnswers(found, cut, asker.usage, asker.calls, asker.told)
+        return Asker(engine, self.limits, self._shown(prompt, schema, data), values), cut
 
     def _shown(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> Prompt:
         """The prompt as this task sees it."""
@@ -119,6 +122,12 @@ def predict(
         ]
         predictions.append(control.read(questions, found))
     return tuple(predictions)
+
+
+def _answers(asker: Asker, schema: LabelingSchema, data: Mapping[str, Any], *, cut: bool) -> TaskAnswers:
+    questions = [question for control in schema.controls for question in control.questions(data)]
+    found = {question.key: asker.distribution(question) for question in questions}
+    return TaskAnswers(found, cut, asker.usage, asker.calls, asker.told)
 
 
 def _speakable(engine: Engine, prompt: Prompt) -> Prompt:
