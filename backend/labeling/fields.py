@@ -105,19 +105,3 @@ def _readable(text: str, key: str) -> str:
     if len(_UNPRINTABLE.findall(text)) > _BINARY_SHARE * len(text):
         raise TaskError(f'the field "{key}" holds binary data, not text')
     return text.encode(errors="replace").decode()
-
-
-def cut(text: str, max_tokens: int, *, bytes_per_token: float = 3.5) -> tuple[str, bool]:
-    """The text within about `max_tokens`, and whether anything was left out.
-
-    Beginning and end are kept (seven tenths and three), since a text's verdict often stands in its last lines. Tokens
-    are estimated from UTF-8 bytes: tokenizers give 3.5 to 5 bytes a token on prose of any script, so the estimate
-    errs on the short side.
-    """
-    budget = int(max_tokens * bytes_per_token)
-    raw = text.encode()
-    if len(raw) <= budget:
-        return text, False
-    head = raw[: budget * 7 // 10].decode(errors="ignore")
-    tail = raw[len(raw) - budget * 3 // 10 :].decode(errors="ignore")
-    return f"{head.rstrip()}\n[… cut …]\n{tail.lstrip()}", True

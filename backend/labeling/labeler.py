@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from backend.labeling import cascade, explanation, fields, selection
+from backend.labeling import cascade, explanation, selection, shortening
 from backend.labeling.answers import ControlPrediction, TaskAnswers, TaskPrediction
 from backend.labeling.asking import Asker
 from backend.labeling.asking import Limits as Limits
@@ -102,11 +102,7 @@ class Labeler:
         return explanation.read(engine.complete(asked).text)
 
     def _values(self, schema: LabelingSchema, data: Mapping[str, Any]) -> tuple[tuple[Value, ...], bool]:
-        """Long texts share the token budget evenly."""
-        values = schema.values(data)
-        shortened = [fields.cut(value.text, self.limits.max_task_tokens // len(values)) for value in values]
-        kept = tuple(replace(value, text=text) for value, (text, _) in zip(values, shortened, strict=True))
-        return kept, any(was_cut for _, was_cut in shortened)
+        return shortening.shorten(schema.values(data), self.limits.max_task_tokens)
 
 
 def predict(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labeling.errors import TaskError
-from backend.labeling.fields import DataField, cut, plain
+from backend.labeling.fields import DataField, plain
 
 TEXT = DataField("text", "Text", "text")
 PAGE = DataField("page", "HyperText", "html")
@@ -113,31 +113,6 @@ def test_a_dialogue_of_the_wrong_shape_says_what_it_needs(turns: Any) -> None:
 def test_a_dialogue_has_the_keys_that_the_configuration_names() -> None:
     field = DataField("talk", "Paragraphs", "turns", name_key="who", text_key="said")
     assert field.read({"turns": [{"who": "A", "said": "hi", "text": "no"}]}).text == "A: hi"
-
-
-def test_a_megabyte_is_cut_where_it_can_be_seen() -> None:
-    text, was_cut = cut("begin " + "x" * 1_000_000 + " end", 1000)
-    assert was_cut
-    assert text.startswith("begin x")
-    assert "\n[… cut …]\n" in text
-    assert text.endswith("x end")
-    assert 3400 < len(text) < 3600
-
-
-def test_text_within_the_budget_is_left_as_it_is() -> None:
-    assert cut("é" * 1750, 1000) == ("é" * 1750, False)
-
-
-@given(st.text(max_size=300), st.integers(0, 60))
-def test_a_cut_text_is_its_beginning_and_its_end(text: str, tokens: int) -> None:
-    shortened, was_cut = cut(text, tokens)
-    if not was_cut:
-        assert shortened == text
-        return
-    head, tail = shortened.split("\n[… cut …]\n")
-    assert text.startswith(head)
-    assert text.endswith(tail)
-    assert len((head + tail).encode()) <= tokens * 3.5
 
 
 def test_random_bytes_are_no_text() -> None:
