@@ -150,7 +150,7 @@ def _codes(trial: _Trial, question: Question) -> str:
 
 
 def _sample(schema: LabelingSchema) -> dict[str, Any]:
-    data: dict[str, Any] = {field.key: _text(field) for field in schema.fields}
+    data: dict[str, Any] = {path: _text(field) for field in schema.fields for path in field.paths}
     return data | {control.options_key: _OPTIONS for control in schema.controls if control.options_key}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from backend.labeling import references
 from backend.labeling.answers import ControlPrediction, Distribution, Label, Question
 from backend.labeling.errors import TaskError
 
@@ -27,7 +28,8 @@ class Form(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClosedSet:
-    """Each task may bring more options, under `options_key` of its data (`value="$key"`), after the fixed `labels`.
+    """Each task may bring more options after the fixed `labels`, where the path `options_key` leads in its data
+    (`value="$key"`).
 
     `required`: Label Studio takes no annotation without an answer. `ordered`: the labels are whole numbers, one step
     apart. `form` tells the tags apart.
@@ -53,7 +55,7 @@ class ClosedSet:
         """Raises `TaskError` when the task brings no usable options."""
         if not self.options_key:
             return self.labels
-        options = data.get(self.options_key)
+        options = references.get(data, self.options_key)
         if not isinstance(options, list) or not options:
             raise TaskError(f'the field "{self.options_key}" must list the options of Choices "{self.name}"')
         labels = distinct([*self.labels, *map(_option, options)])
