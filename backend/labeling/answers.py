@@ -21,11 +21,13 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One answer out of `labels`; `about` is the label that a yes-or-no question asks for."""
+    """One answer out of `labels`; `about` is the label that a yes-or-no question asks for, and `among` says that the
+    control has others like it, which share all of the prompt that they can."""
 
     control: str
     labels: tuple[Label, ...]
     about: Label | None = None
+    among: bool = False
 
     @property
     def key(self) -> str:

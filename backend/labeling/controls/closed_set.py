@@ -49,7 +49,7 @@ class ClosedSet:
         labels = self.labels_for(data)
         if not self.multiple:
             return (Question(self.name, labels),)
-        return tuple(Question(self.name, (YES, NO), about=label) for label in labels)
+        return tuple(Question(self.name, (YES, NO), about=label, among=len(labels) > 1) for label in labels)
 
     def labels_for(self, data: Mapping[str, Any]) -> tuple[Label, ...]:
         """Raises `TaskError` when the task brings no usable options."""
