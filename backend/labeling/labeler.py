@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from backend.labeling import cascade, explanation, selection, shortening
-from backend.labeling.answers import ControlPrediction, TaskAnswers, TaskPrediction
+from backend.labeling import cascade, descent, explanation, selection, shortening
+from backend.labeling.answers import ControlPrediction, Distribution, Question, TaskAnswers, TaskPrediction
 from backend.labeling.asking import Asker
 from backend.labeling.asking import Limits as Limits
 from backend.labeling.embedding import Embedder
@@ -112,17 +112,22 @@ def predict(
     predictions = []
     for control in schema.controls:
         questions = control.questions(data)
-        found = [
-            prompt.calibration.apply(cascade.key(each.key, answers), answers.distributions[each.key])
-            for each in questions
-        ]
-        predictions.append(control.read(questions, found))
+        predictions.append(control.read(questions, [calibrated(prompt, each, answers) for each in questions]))
     return tuple(predictions)
 
 
+def calibrated(prompt: Prompt, question: Question, answers: TaskAnswers) -> Distribution:
+    """What was not asked stays the bound that it is."""
+    found = answers.distributions[question.key]
+    if descent.is_bound(question, found):
+        return found
+    return prompt.calibration.apply(cascade.key(question.key, answers), found)
+
+
 def _answers(asker: Asker, schema: LabelingSchema, data: Mapping[str, Any], *, cut: bool) -> TaskAnswers:
-    questions = [question for control in schema.controls for question in control.questions(data)]
-    found = {question.key: asker.distribution(question) for question in questions}
+    found: dict[str, Distribution] = {}
+    for question in (question for control in schema.controls for question in control.questions(data)):
+        found[question.key] = descent.bound(question, found) or asker.distribution(question)
     return TaskAnswers(found, cut, asker.usage, asker.calls, asker.told)
 
 

@@ -235,7 +235,7 @@ def _demonstration(
     if chosen is None:
         return None
     if question.about is not None:
-        answer = codes[0] if question.about.value in chosen else codes[1]
+        answer = codes[0] if question.applies(chosen) else codes[1]
     else:
         right = (code for code, label in zip(codes, question.labels, strict=True) if label.value in chosen)
         answer = next(right, "")
