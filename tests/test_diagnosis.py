@@ -162,6 +162,19 @@ def test_a_configuration_is_tried_with_the_plan_that_serves(
     assert (check.name, check.status, says in check.found) == ("label", status, True), check
 
 
+def test_of_a_tree_what_is_not_asked_is_no_label_that_did_not_come_back() -> None:
+    def answer(prompt: str) -> dict[str, float]:
+        return {"yes": 0.9, "no": 0.1} if 'does "A' in prompt else {"yes": 0.01, "no": 0.99}
+
+    places = "".join(f'<Choice value="{top}"><Choice value="{top}1"/></Choice>' for top in "ABC")
+    text = f'<View><Text name="text" value="$text"/><Taxonomy name="label" toName="text">{places}</Taxonomy></View>'
+    check = tried(text, replace(LLAMA_CPP, answer=answer))[-1]
+    assert (check.status, check.found.partition(";")[0]) == (
+        "ok",
+        "6 yes-or-no questions as words, 4 calls for this task",
+    )
+
+
 def test_without_log_probs_labels_are_votes() -> None:
     check = tried(config("positive", "negative"), Script(rejects=NO_LOGPROBS))[-1]
     assert (check.status, "2 labels by votes, 5 calls a task" in check.found) == ("ok", True), check

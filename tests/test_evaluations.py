@@ -150,11 +150,17 @@ def test_what_no_answer_depends_on_keeps_the_key(prompt: Prompt) -> None:
         prompt_key(PROMPT, "config", "other", "print", LIMITS),
         prompt_key(PROMPT, "config", "model", "other", LIMITS),
         prompt_key(PROMPT, "config", "model", "print", replace(LIMITS, votes=9)),
+        prompt_key(PROMPT, *KEYED, several=True),
     ],
-    ids=["instruction", "rules", "demonstrations", "style", "config", "model", "fingerprint", "limits"],
+    ids=["instruction", "rules", "demonstrations", "style", "config", "model", "fingerprint", "limits", "several"],
 )
 def test_what_an_answer_depends_on_makes_another_key(key: str) -> None:
     assert key != KEY
+
+
+def test_a_key_from_before_stays() -> None:
+    """Recordings and stores are full of them."""
+    assert KEY == "9c71457082798fd2a1c5394aa4b98be5"
 
 
 def test_what_selects_demonstrations_is_part_of_the_key_of_prompts_that_select_alone() -> None:

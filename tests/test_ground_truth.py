@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,6 +157,15 @@ def test_a_configuration_that_shows_other_fields_does_not_make_all_tasks_others(
     before = parse_schema(f'<View><Text name="text" value="$title"/>{choices()}</View>')
     made_on = fingerprint(before, {"title": "x"})
     assert truth_of(SINGLE, annotation("a", seen=made_on)) == {"kind": ("a",)}
+
+
+def test_people_are_asked_for_the_places_of_a_tree_that_are_labels() -> None:
+    tree = '<Choice value="A"><Choice value="B"/><Choice value="C"/></Choice><Choice value="D"/>'
+    schema = config(f'<Taxonomy name="kind" toName="text" leafsOnly="true">{tree}</Taxonomy>')
+    item = {"from_name": "kind", "to_name": "text", "type": "taxonomy", "value": {"taxonomy": [["A", "B"]]}}
+    found = ground_truth.examples([task(1, replace(annotation("a"), result=(item,)))], schema)
+    assert found.examples[0].truth == {"kind": ("A / B",)}
+    assert [poll.key for poll in found.polls] == ["kind: A / B", "kind: A / C", "kind: D"]
 
 
 def test_a_majority_is_told_from_unanimity() -> None:

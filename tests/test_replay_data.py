@@ -62,6 +62,13 @@ def test_a_row_that_cannot_be_used_is_named_by_line_field_and_way_out(tmp_path: 
     assert raised.value.exit_code == 2
 
 
+@pytest.mark.parametrize("row", [{"text": "glad"}, {"review": {"body": "glad"}}, {"data": {"review.body": "glad"}}])
+def test_a_field_that_is_a_path_may_stand_there_or_under_text(tmp_path: Path, row: dict[str, Any]) -> None:
+    config = SENTIMENT.replace("$text", "$review.body")
+    (read_row,) = read(tmp_path, {"id": "1", "label": "positive", **row}, config=config).rows
+    assert [value.text for value in schemas.parse(config).values(read_row.data)] == ["glad"]
+
+
 def test_a_rating_may_be_a_number_and_a_place_in_a_tree_is_its_path(tmp_path: Path) -> None:
     stars = f'<View>{TEXT}<Rating name="stars" toName="text"/></View>'
     tree = '<Taxonomy name="kind" toName="text"><Choice value="Animal"><Choice value="Dog"/></Choice></Taxonomy>'

@@ -88,7 +88,9 @@ class Comparison:
 def choose(schema: LabelingSchema, project: str, data: Iterable[Mapping[str, Any]]) -> Frozen | None:
     """`TASKS` of them, by lot: the same from the same tasks. None where fewer can be labelled."""
     usable = {
-        schema.data_hash(each): {key: each.get(key) for key in schema.keys} for each in data if _fits(schema, each)
+        schema.data_hash(each): {key: each[key] for key in schema.keys if key in each}
+        for each in data
+        if _fits(schema, each)
     }
     if len(usable) < TASKS:
         return None

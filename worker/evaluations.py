@@ -25,13 +25,22 @@ _KEY_DIGITS, _SHAPE_DIGITS = 32, 12
 # Rendered with each prompt, so that another wording of the templates makes other keys.
 _LABELS = (Label("a", "A"), Label("b", "B", "a hint"))
 _SAMPLES = (Question("control", _LABELS), Question("control", _LABELS, about=_LABELS[1]))
+_SEVERAL = (Question("control", _LABELS, about=_LABELS[1], among=True),)
 _SAMPLE_VALUES = (Value("text", "text"),)
 
 
 def prompt_key(
-    prompt: Prompt, config_hash: str, model: str, fingerprint: str, limits: Limits, selection: str = ""
+    prompt: Prompt,
+    config_hash: str,
+    model: str,
+    fingerprint: str,
+    limits: Limits,
+    selection: str = "",
+    *,
+    several: bool = False,
 ) -> str:
     """Names all that an answer depends on but the task. Calibration is not among it: it is applied afterwards.
+    `several`: whether a control of the configuration is asked yes or no label by label.
 
     `fingerprint` is the endpoint's, from its capabilities: under the same name other weights are another model.
     `selection` is `selection.rule`'s: what decides which demonstrations a task sees.
@@ -42,7 +51,7 @@ def prompt_key(
     samples = [
         asdict(render(asked, question, _SAMPLE_VALUES, ("A", "B"), reason))
         for reason in reasons
-        for question in _SAMPLES
+        for question in (_SAMPLES + _SEVERAL if several else _SAMPLES)
     ]
     digest.update(json.dumps([samples, fingerprint, asdict(limits)], sort_keys=True).encode())
     if selection:

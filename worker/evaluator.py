@@ -102,7 +102,16 @@ class Evaluator:
         epoch = service.store.model_epoch(endpoint_key(service.settings, model=service.settings.llm_model))
         fingerprint = engine.capabilities.fingerprint + (f" epoch {epoch}" if epoch else "")
         chosen_by = selection.rule(prompt, service.embedder)
-        return prompt_key(prompt, self._schema.config_hash, engine.model, fingerprint, service.limits, chosen_by)
+        several = any(control.multiple for control in self._schema.controls)
+        return prompt_key(
+            prompt,
+            self._schema.config_hash,
+            engine.model,
+            fingerprint,
+            service.limits,
+            chosen_by,
+            several=several,
+        )
 
     def _known(self, name: str, tasks: Tasks) -> dict[str, Outcome]:
         if self._fresh:

@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 
 from backend.labeling import cascade
 from backend.labeling.calibration import LEAST, Calibration
+from backend.labeling.descent import is_bound
 from backend.labeling.schema import LabelingSchema
 from worker.examples import Example
 from worker.outcomes import Outcome, truths
@@ -82,7 +83,7 @@ def _sheets(schema: LabelingSchema, both: Sequence[tuple[Example, Outcome]]) -> 
             continue
         for question, gold in truths(schema, example):
             found = outcome.answers.distributions[question.key]
-            if gold in found.labels and len(found.labels) > 1:
+            if gold in found.labels and len(found.labels) > 1 and not is_bound(question, found):
                 key = cascade.key(question.key, outcome.answers)
                 rows[key, found.labels].append((found.probabilities, found.labels.index(gold)))
     fixed = _asked_in_one_way(list(rows))

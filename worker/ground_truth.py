@@ -75,7 +75,7 @@ class _Group:
         ballot = self.ballots[control.name]
         return Asked(
             item=self.id,
-            questions=control.questions(self.same[0].data),
+            questions=tuple(each for each in control.questions(self.same[0].data) if each.is_answer),
             all=answers(ballot, self.everyone),
             counted=answers(ballot, self.counted),
             flagged=any(each.ground_truth for each in self.counted),

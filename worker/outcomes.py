@@ -4,10 +4,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from backend.labeling import cascade
 from backend.labeling.answers import ControlPrediction, Distribution, Question, ScoreKind, TaskAnswers
 from backend.labeling.calibration import LEAST
-from backend.labeling.labeler import predict
+from backend.labeling.labeler import calibrated, predict
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from worker.examples import Example
@@ -50,12 +49,7 @@ def grade(schema: LabelingSchema, prompt: Prompt, example: Example, outcome: Out
         return FAILED
     predictions = predict(prompt, schema, example.data, outcome.answers)
     margins = [
-        _expected_margin(
-            prompt.calibration.apply(
-                cascade.key(question.key, outcome.answers), outcome.answers.distributions[question.key]
-            ),
-            _chances(question, gold, example),
-        )
+        _expected_margin(calibrated(prompt, question, outcome.answers), _chances(question, gold, example))
         for question, gold in truths(schema, example)
     ]
     values = {each.control: each.values for each in predictions}
@@ -67,17 +61,21 @@ def grade(schema: LabelingSchema, prompt: Prompt, example: Example, outcome: Out
 def truths(schema: LabelingSchema, example: Example) -> Sequence[tuple[Question, str]]:
     """Each question with its true label; questions of controls without a truth are left out.
 
-    For a single choice with several true values (annotators may add them) the first counts.
+    For a single choice with several true values (annotators may add them) the first counts. In a tree what lies below
+    a no is no question: it supposes a yes.
     """
-    found = []
+    found: list[tuple[Question, str]] = []
     for control in schema.controls:
         true = example.truth.get(control.name)
         if true is None:
             continue
+        holding = {""}
         for question in control.questions(example.data):
-            if question.about is not None:
-                found.append((question, "yes" if question.about.value in true else "no"))
-            elif true:
+            if question.about is not None and question.above in holding:
+                applies = question.applies(true)
+                holding |= {question.key} if applies else set()
+                found.append((question, "yes" if applies else "no"))
+            elif question.about is None and true:
                 found.append((question, true[0]))
     return found
 
@@ -94,7 +92,7 @@ def _chances(question: Question, gold: str, example: Example) -> Mapping[str, fl
         return {gold: 1.0}
     if question.about is None:
         return soft
-    yes = soft.get(question.about.value, 0.0)
+    yes = min(1.0, math.fsum(soft.get(value, 0.0) for value in {question.about.value, *question.below}))
     return {"yes": yes, "no": 1 - yes}
 
 

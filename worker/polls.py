@@ -40,7 +40,8 @@ def polls(control: Control, asked: Sequence[Asked], method: Method) -> Iterable[
     Where a single choice's options do, nobody's confusions can be told: the majority decides."""
     if control.options_key and control.multiple:
         return
-    for question in control.questions({}) if not control.options_key else [Question(control.name, ())]:
+    questions = control.questions({}) if not control.options_key else (Question(control.name, ()),)
+    for question in (each for each in questions if each.is_answer):
         votes = tuple(vote for each in asked for vote in each.all.votes(each.item, question))
         known = _known(asked, question)
         labels = [label.value for label in question.labels]

@@ -85,7 +85,7 @@ def _embed(embedder: Embedder) -> Embed:
 
 def _found(service: Service, to: Target, task: Task, prediction: Served | None) -> _Found:
     """Of a blind task no score counts, even where a task with the same data has one."""
-    texts = (str(task.data.get(field.key, "")) for field in to.current.schema.fields)
+    texts = (str(raw) for field in to.current.schema.fields for raw in field.found(task.data).values())
     text = " ".join(texts)[:_MOST_CHARACTERS]
     audit = is_audit(to.record.key, task.id, service.settings.audit_share)
     if prediction is None or to.is_blind(task.id):

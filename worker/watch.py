@@ -134,7 +134,15 @@ class _Canary:
         """The version's name, and what else an answer depends on but the weights: settings change, too."""
         version, models = self._to.current.version, ",".join(self._models)
         chosen_by = selection.rule(version.prompt, self._service.embedder)
-        key = prompt_key(version.prompt, version.config_hash, models, self._endpoint, self._service.limits, chosen_by)
+        key = prompt_key(
+            version.prompt,
+            version.config_hash,
+            models,
+            self._endpoint,
+            self._service.limits,
+            chosen_by,
+            several=any(control.multiple for control in self._to.current.schema.controls),
+        )
         return f"{version.name} {key}"
 
     def _frozen(self) -> Frozen | None:

@@ -110,8 +110,9 @@ def _try(trial: _Trial, control: Control) -> Check:
         return Check(control.name, "failed", str(error), way_out(error, trial.settings), needed=True)
     if not prediction.result:
         return Check(control.name, "ok", f"{how}; no label applies to the sample", needed=True)
-    kept = prediction.result[0]["whetstone"]
-    return _judged(control.name, how, mass=kept["label_mass"], kind=kept["score_kind"], missing=kept["censored"])
+    (answer,) = prediction.controls
+    missing = [value for value in answer.censored if value not in answer.unasked]
+    return _judged(control.name, how, mass=answer.label_mass, kind=answer.score_kind, missing=missing)
 
 
 def _judged(name: str, how: str, *, mass: float, kind: str, missing: list[str]) -> Check:
@@ -132,11 +133,12 @@ def _how(trial: _Trial, questions: tuple[Question, ...], calls: int) -> str:
     spent = _count(calls, "call")
     if not calls:
         return f"{labels}, nothing to ask"
+    a_task = "for this task" if any(question.above for question in questions) else "a task"
     if abilities.votes(trial.found.able, trial.version.prompt.style):
-        return f"{labels} by votes, {spent} a task"
+        return f"{labels} by votes, {spent} {a_task}"
     codes = _codes(trial, questions[0])
-    if calls == len(questions):
-        return f"{labels} as {codes}, {spent} a task"
+    if calls <= len(questions):
+        return f"{labels} as {codes}, {spent} {a_task}"
     token_by_token = codes == "words" and trial.version.prompt.style == "text"
     return f"{labels} {'as words, token by token' if token_by_token else 'in several questions'}, {spent} for this task"
 
@@ -152,7 +154,7 @@ def _codes(trial: _Trial, question: Question) -> str:
 
 
 def _sample(schema: LabelingSchema) -> dict[str, Any]:
-    data: dict[str, Any] = {field.key: _text(field) for field in schema.fields}
+    data: dict[str, Any] = {path: _text(field) for field in schema.fields for path in field.paths}
     return data | {control.options_key: _OPTIONS for control in schema.controls if control.options_key}
 
 

@@ -1,7 +1,7 @@
 """The values between a question and a prediction."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,16 +21,29 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One answer out of `labels`; `about` is the label that a yes-or-no question asks for."""
+    """One answer out of `labels`; `about` is the label that a yes-or-no question asks for, and `among` says that the
+    control has others like it, which share all of the prompt that they can.
+
+    In a tree of labels yes means that `about` or a label `below` (their values) applies, and the question supposes yes
+    to the one `above` (its key, "" at the top). Where not `is_answer`, it is asked for the sake of those below alone.
+    """
 
     control: str
     labels: tuple[Label, ...]
     about: Label | None = None
+    among: bool = False
+    above: str = ""
+    below: frozenset[str] = frozenset()
+    is_answer: bool = True
 
     @property
     def key(self) -> str:
         """Names the question among a schema's: the control, and the label that it asks for."""
         return f"{self.control}: {self.about.value}" if self.about else self.control
+
+    def applies(self, values: Collection[str]) -> bool:
+        """Whether yes is right where these are the right values."""
+        return self.about is not None and (self.about.value in values or not self.below.isdisjoint(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,7 @@ class Distribution:
     """Probabilities over the label values, summing to 1.
 
     `label_mass` in (0, 1] is what all labels held before renormalising; `censored` names labels the engine did not
-    return, whose probability is the floor: an upper bound.
+    return, whose probability is the floor: an upper bound. All of them are where nothing was asked (see `descent`).
     """
 
     labels: tuple[str, ...]
@@ -85,7 +98,8 @@ class TaskAnswers:
 
 @dataclass(frozen=True, slots=True)
 class ControlPrediction:
-    """`score` in [0, 1]: the probability that all of `values` are right."""
+    """`score` in [0, 1]: the probability that all of `values` are right. `unasked` are those of `censored` that were
+    not asked for."""
 
     control: str
     values: tuple[str, ...]
@@ -96,6 +110,7 @@ class ControlPrediction:
     entropy: float
     label_mass: float
     censored: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,13 @@ def alone(prompt: Prompt) -> tuple[Prompt, ...]:
 
 
 def confidence(answers: TaskAnswers) -> float:
-    """In (0, 1]: the likeliest label's probability, the least of all questions'."""
-    return min((max(each.probabilities) for each in answers.distributions.values()), default=1.0)
+    """In [0, 1]: the likeliest label's probability, the least of all questions'; 0 where nothing was usable."""
+    return min((max(each.probabilities) for each in answers.distributions.values()), default=0.0)
 
 
 def escalated(answers: TaskAnswers, before: TaskAnswers | None = None) -> TaskAnswers:
-    """What the stronger LLM said, at the price of both."""
+    """What the stronger LLM said, at the price of both. `before` is what the student said: no distributions where none
+    was usable, None where it was not asked."""
     if before is None:
         return replace(answers, escalated=True)
     usage, calls = before.usage + answers.usage, before.calls + answers.calls

@@ -1,7 +1,7 @@
 """One guidance grammar both constrains a generated answer and reads it back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,18 @@ _KEY = "label"
 _RATIONALE = "rationale"
 # One line, of no more characters: a model that rambles comes to its answer all the same.
 _LINE = r"[^\n]{1,400}"
+# What models put around a label without changing it: each opening mark with its closing ones.
+_AROUND = {
+    '"': '"',
+    "'": "'",
+    "`": "`",
+    "*": "*",
+    "\u201c": "\u201d",
+    "\u2018": "\u2019",
+    "\u201e": "\u201c\u201d",
+    "«": "»",
+}
+_FULL_STOPS = (".", "\u3002")
 
 
 @lru_cache(maxsize=512)
@@ -64,14 +76,36 @@ def read_reasoned(text: str, codes: Sequence[str]) -> tuple[str, str] | None:
 
 
 def read(text: str, codes: Sequence[str]) -> str | None:
-    """The code that the answer is, bare or as the JSON object; None for anything else. Nothing is guessed."""
+    """The code that the answer is, bare or as the JSON object; None for anything else. Nothing is guessed.
+
+    Quotes, asterisks and backticks around it, one full stop after it, and capitals make no other code, unless codes
+    differ by just these: then the one that takes the least change, or none where that is several.
+    """
     answer = text.strip()
     return _match(answer, codes) or _match(_from_json(answer), codes)
 
 
 def _match(answer: str, codes: Sequence[str]) -> str | None:
-    match = _grammar(tuple(codes)).match(answer) if answer else None
-    return str(match.captures[_KEY]) if match else None
+    for bare in _bared(answer):
+        if match := _grammar(tuple(codes)).match(bare):
+            return str(match.captures[_KEY])
+        alike = [code for code in codes if code.casefold() == bare.casefold()]
+        if alike:
+            return alike[0] if len(alike) == 1 else None
+    return None
+
+
+def _bared(answer: str) -> Iterator[str]:
+    """The answer as it is, then with ever less around it."""
+    stopped = False
+    while answer:
+        yield answer
+        if len(answer) > 1 and answer[-1] in _AROUND.get(answer[0], ""):
+            answer = answer[1:-1].strip()
+        elif not stopped and answer.endswith(_FULL_STOPS):
+            answer, stopped = answer[:-1].rstrip(), True
+        else:
+            return
 
 
 def _from_json(text: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from backend.labeling import cascade, explanation, fields, selection
-from backend.labeling.answers import ControlPrediction, TaskAnswers, TaskPrediction
+from backend.labeling import cascade, descent, explanation, selection, shortening
+from backend.labeling.answers import ControlPrediction, Distribution, Question, TaskAnswers, TaskPrediction
 from backend.labeling.asking import Asker
 from backend.labeling.asking import Limits as Limits
 from backend.labeling.embedding import Embedder
@@ -51,19 +51,18 @@ class Labeler:
         if prompt.escalate_below <= 0:
             return self._asked(self.engine, prompt, schema, data)
         strong = self._stronger()
-        own = None
-        if not cascade.is_strong(prompt):
-            own = self._tried(prompt, schema, data)
-            if own and cascade.confidence(own) >= prompt.escalate_below:
-                return own
+        own = None if cascade.is_strong(prompt) else self._tried(prompt, schema, data)
+        if own and cascade.confidence(own) >= prompt.escalate_below:
+            return own
         return cascade.escalated(self._asked(strong, _speakable(strong, prompt), schema, data), own)
 
-    def _tried(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers | None:
-        """None where the student answers something else."""
+    def _tried(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
+        """Only what it took where the student answers something else."""
+        asker, cut = self._asker(self.engine, prompt, schema, data)
         try:
-            return self._asked(self.engine, prompt, schema, data)
+            return _answers(asker, schema, data, cut=cut)
         except AnswerError:
-            return None
+            return TaskAnswers({}, cut, asker.usage, asker.calls)
 
     def _stronger(self) -> Engine:
         if self.strong is None:
@@ -71,11 +70,15 @@ class Labeler:
         return self.strong
 
     def _asked(self, engine: Engine, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
+        asker, cut = self._asker(engine, prompt, schema, data)
+        return _answers(asker, schema, data, cut=cut)
+
+    def _asker(
+        self, engine: Engine, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]
+    ) -> tuple[Asker, bool]:
+        """And whether a text was cut."""
         values, cut = self._values(schema, data)
-        asker = Asker(engine, self.limits, self._shown(prompt, schema, data), values)
-        questions = [question for control in schema.controls for question in control.questions(data)]
-        found = {question.key: asker.distribution(question) for question in questions}
-        return TaskAnswers(found, cut, asker.usage, asker.calls, asker.told)
+        return Asker(engine, self.limits, self._shown(prompt, schema, data), values), cut
 
     def _shown(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> Prompt:
         """The prompt as this task sees it."""
@@ -99,11 +102,7 @@ class Labeler:
         return explanation.read(engine.complete(asked).text)
 
     def _values(self, schema: LabelingSchema, data: Mapping[str, Any]) -> tuple[tuple[Value, ...], bool]:
-        """Long texts share the token budget evenly."""
-        values = schema.values(data)
-        shortened = [fields.cut(value.text, self.limits.max_task_tokens // len(values)) for value in values]
-        kept = tuple(replace(value, text=text) for value, (text, _) in zip(values, shortened, strict=True))
-        return kept, any(was_cut for _, was_cut in shortened)
+        return shortening.shorten(schema.values(data), self.limits.max_task_tokens)
 
 
 def predict(
@@ -113,12 +112,23 @@ def predict(
     predictions = []
     for control in schema.controls:
         questions = control.questions(data)
-        found = [
-            prompt.calibration.apply(cascade.key(each.key, answers), answers.distributions[each.key])
-            for each in questions
-        ]
-        predictions.append(control.read(questions, found))
+        predictions.append(control.read(questions, [calibrated(prompt, each, answers) for each in questions]))
     return tuple(predictions)
+
+
+def calibrated(prompt: Prompt, question: Question, answers: TaskAnswers) -> Distribution:
+    """What was not asked stays the bound that it is."""
+    found = answers.distributions[question.key]
+    if descent.is_bound(question, found):
+        return found
+    return prompt.calibration.apply(cascade.key(question.key, answers), found)
+
+
+def _answers(asker: Asker, schema: LabelingSchema, data: Mapping[str, Any], *, cut: bool) -> TaskAnswers:
+    found: dict[str, Distribution] = {}
+    for question in (question for control in schema.controls for question in control.questions(data)):
+        found[question.key] = descent.bound(question, found) or asker.distribution(question)
+    return TaskAnswers(found, cut, asker.usage, asker.calls, asker.told)
 
 
 def _speakable(engine: Engine, prompt: Prompt) -> Prompt:

@@ -37,11 +37,10 @@ def data(row: Mapping[str, Any], schema: LabelingSchema) -> dict[str, Any]:
     """What a prompt may see of the row. A configuration's only field may stand under "text". Raises `TaskError`."""
     given = row.get("data")
     row = given if isinstance(given, dict) else row
-    keys = [one.key for one in schema.fields]
-    keys += [control.options_key for control in schema.controls if control.options_key]
-    data = {key: row[key] for key in keys if key in row}
-    if len(schema.fields) == 1 and keys[0] not in row and "text" in row:
-        data[keys[0]] = row["text"]
+    data = {key: row[key] for key in schema.keys if key in row}
+    if len(schema.fields) == 1 and "text" in row:
+        (path, *others), found = schema.fields[0].paths, schema.fields[0].found(data)
+        data |= {} if others or found else {path: row["text"]}
     schema.values(data)
     for control in schema.controls:
         control.labels_for(data)

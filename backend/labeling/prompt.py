@@ -132,19 +132,17 @@ def render(
     """`codes` stand for `question.labels`, in their order. With a `reason`, the label is asked for after it; without
     one (None) the reason is what is asked for."""
     cue = _cue(question, codes)
+    own_cue = _aside(prompt, question) + cue
     head = _head(prompt, question, codes)
     shown = [shot for one in prompt.demonstrations if (shot := _demonstration(prompt, question, codes, one))]
-    task = fence(values, fenced=prompt.fenced)
+    task = _Shot(fence(values, fenced=prompt.fenced), reason)
     if prompt.style == "text":
-        blocks = [head, *(_plain(shot, cue) for shot in shown), _plain(_Shot(task, reason), cue)]
-        return Rendered(text="\n\n".join(blocks))
+        return Rendered(text="\n\n".join([head, *(_plain(shot, cue) for shot in shown), _plain(task, own_cue)]))
     asked = templates.REASON_THEN_ANSWER if prompt.rationale else templates.ANSWER_WITH_A_CODE
-    if prompt.turns:
-        shots, inside = (*shown, _Shot(task, reason)), []
-    else:
-        shots, inside = (_Shot(task, reason),), [_plain(shot, cue) for shot in shown]
+    inside = [] if prompt.turns else [_plain(shot, cue) for shot in shown]
+    before = [turn for shot in shown for turn in _turns(shot, cue)] if prompt.turns else []
     system = Message("system", "\n\n".join([head, asked, *inside]))
-    return Rendered(messages=(system, *(turn for shot in shots for turn in _turns(shot, cue))))
+    return Rendered(messages=(system, *before, *_turns(task, own_cue)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +175,13 @@ def _turns(shot: _Shot, cue: str) -> Iterator[Message]:
 
 
 def _head(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
-    """Yes-or-no questions name their label after the task, so that all of a task's questions share this head."""
+    """Yes-or-no questions name their label after the task, and say there what it means where there are several, so that
+    all of a task's questions share this head."""
     parts = [prompt.instruction.strip()]
     if question.about is None:
         parts.append(_legend(prompt, question, codes))
-    else:
-        meaning = _meaning(prompt, question.about)
-        if meaning:
-            parts.append(f"{question.about.text}: {meaning}")
+    elif not question.among:
+        parts.append(_glossed(prompt, question.about))
     if prompt.rules:
         parts.append("\n".join(f"- {rule}" for rule in prompt.rules))
     if prompt.fenced and prompt.style == "chat":
@@ -193,10 +190,10 @@ def _head(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
 
 
 def _legend(prompt: Prompt, question: Question, codes: Sequence[str]) -> str:
-    """One line of labels where they say all, else a line for each code."""
+    """One line of labels where they say all and none holds a comma, else a line for each code."""
     meanings = [_meaning(prompt, label) for label in question.labels]
     spelled = all(code == label.text for code, label in zip(codes, question.labels, strict=True))
-    if spelled and not any(meanings):
+    if spelled and not any(meanings) and not any("," in code for code in codes):
         return f"{question.control} is one of: {', '.join(codes)}"
     lines = [_line(code, label, meaning) for code, label, meaning in zip(codes, question.labels, meanings, strict=True)]
     return "\n".join([f"{question.control} is one of:", *lines])
@@ -209,6 +206,18 @@ def _meaning(prompt: Prompt, label: Label) -> str:
 def _line(code: str, label: Label, meaning: str) -> str:
     shown = code if code == label.text else f"{code}: {label.text}"
     return f"{shown} ({meaning})" if meaning and code != label.text else f"{shown}: {meaning}" if meaning else shown
+
+
+def _aside(prompt: Prompt, question: Question) -> str:
+    """A line before the task's own cue; demonstrations do without it."""
+    glossed = _glossed(prompt, question.about) if question.about and question.among else ""
+    return f"{glossed}\n" if glossed else ""
+
+
+def _glossed(prompt: Prompt, label: Label) -> str:
+    """ "" for a label without a meaning."""
+    meaning = _meaning(prompt, label)
+    return f"{label.text}: {meaning}" if meaning else ""
 
 
 def _cue(question: Question, codes: Sequence[str]) -> str:
@@ -226,7 +235,7 @@ def _demonstration(
     if chosen is None:
         return None
     if question.about is not None:
-        answer = codes[0] if question.about.value in chosen else codes[1]
+        answer = codes[0] if question.applies(chosen) else codes[1]
     else:
         right = (code for code, label in zip(codes, question.labels, strict=True) if label.value in chosen)
         answer = next(right, "")

@@ -10,6 +10,7 @@ from typing import Any
 from label_studio_sdk.label_interface import LabelInterface
 from lxml import etree
 
+from backend.labeling import references
 from backend.labeling.controls import CONTROLS, Control, Declared, LeftAloneError
 from backend.labeling.errors import SchemaError, TaskError
 from backend.labeling.fields import TEXT_OBJECTS, DataField, Value
@@ -66,13 +67,17 @@ class LabelingSchema:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of what a prediction can depend on in a task's data: the data fields and dynamic options, nothing else."""
+        """Of a task's data, under which lies what a prediction can depend on: the data fields and dynamic options."""
+        return tuple(key for path in self._paths for key in references.keys(path))
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
         options = (control.options_key for control in self.controls if control.options_key)
-        return (*(field.key for field in self.fields), *options)
+        return (*(path for field in self.fields for path in field.paths), *options)
 
     def data_hash(self, data: Mapping[str, Any]) -> str:
-        """SHA-256 over `keys` of the task's data."""
-        used = {key: data.get(key) for key in self.keys}
+        """SHA-256 over what a prediction can depend on in the task's data, nothing else."""
+        used = {path: references.get(data, path) for path in self._paths}
         return hashlib.sha256(json.dumps(used, sort_keys=True, default=repr).encode()).hexdigest()[:32]
 
 
@@ -135,8 +140,8 @@ def _fields(interface: LabelInterface) -> tuple[dict[str, DataField], list[str]]
     for tag in interface.objects:
         if tag.tag not in TEXT_OBJECTS:
             notes.append(f'{tag.tag} "{tag.name}" is not read: only {", ".join(sorted(TEXT_OBJECTS))} are')
-        elif not str(tag.value).startswith("$"):
-            notes.append(f'{tag.tag} "{tag.name}" is not read: its value names no data field (no leading $)')
+        elif not references.paths(str(tag.value)):
+            notes.append(f'{tag.tag} "{tag.name}" is not read: its value names no data field (no $name)')
         elif tag.attr.get("valueType") == "url" or tag.attr.get("valuetype") == "url":
             notes.append(f'{tag.tag} "{tag.name}" is not read: it loads its text from an address')
         else:

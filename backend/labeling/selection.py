@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from backend.labeling import fields
+from backend.labeling import shortening
 from backend.labeling.embedding import Embedder, Vector, dot, mean
 from backend.labeling.errors import EmbeddingRefusedError
 from backend.labeling.fields import Value
@@ -72,9 +72,8 @@ def embedded(prompt: Prompt, tasks: Iterable[Sequence[Value]]) -> list[str]:
 
 
 def shortened(values: Sequence[Value]) -> tuple[Value, ...]:
-    """As demonstrations show them: the fields share the room evenly."""
-    room = DEMONSTRATION_TOKENS // len(values)
-    return tuple(replace(value, text=fields.cut(value.text, room)[0]) for value in values)
+    """As demonstrations show them."""
+    return shortening.shorten(values, DEMONSTRATION_TOKENS)[0]
 
 
 def text_of(values: Sequence[Value]) -> str:

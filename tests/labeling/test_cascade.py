@@ -68,7 +68,17 @@ def test_it_is_asked_in_the_style_that_it_can_be_scored_in(pair: Pair) -> None:
 
 def test_an_answer_outside_the_label_set_is_asked_anew(pair: Pair) -> None:
     says(pair.small, {"no idea": 1.0})
-    assert best(pair.ask(0.1)) == "negative"
+    answers = pair.ask(0.1)
+    assert (best(answers), answers.escalated) == ("negative", True)
+
+
+def test_an_answer_outside_the_label_set_is_paid_too(pair: Pair) -> None:
+    alone = pair.ask(cascade.ALWAYS)
+    says(pair.small, {"no idea": 1.0})
+    answers = pair.ask(0.1)
+    assert (len(pair.small.requests), answers.calls) == (1, 2)
+    assert answers.usage.completion_tokens == alone.usage.completion_tokens + 1
+    assert answers.usage.prompt_tokens > alone.usage.prompt_tokens
 
 
 def test_without_a_stronger_llm_the_error_names_the_setting(pair: Pair) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from backend.labeling import templates
-from backend.labeling.answers import Distribution
+from backend.labeling.answers import Distribution, TaskPrediction
+from backend.labeling.calibration import Calibration
 from backend.labeling.controls import Control
-from backend.labeling.prompt import Prompt, render
+from backend.labeling.fields import Value
+from backend.labeling.prompt import Demonstration, Prompt, render
 from backend.labeling.schema import parse
 from tests.labeling.building import TEXT, complaints, connected, label, says
-from tests.scripted_llm import ScriptedLLM
+from tests.scripted_llm import Script, ScriptedLLM
 
 CONTRACT = json.loads((Path(__file__).parents[1] / "data/label_studio/label_interface_by_tag.json").read_text())
 RATING = f'<View>{TEXT}<Rating name="quality" toName="text" maxRating="4"/></View>'
@@ -176,6 +178,97 @@ def test_of_a_tree_of_leaves_only_leaves_are_labels() -> None:
 @pytest.mark.parametrize(("attributes", "multiple"), [("", True), ('maxUsages="1"', False), ('maxUsages="2"', True)])
 def test_any_number_of_places_unless_one_is_all(attributes: str, multiple: bool) -> None:
     assert only(taxonomy(attributes=attributes)).multiple is multiple
+
+
+# -- any number of places: asked from the top
+
+WIDE = "".join(
+    f'<Choice value="{top}">{"".join(f"""<Choice value="{top}{i}"/>""" for i in range(20))}</Choice>'
+    for top in "ABCDEFGHIJ"
+)
+
+
+def tells(llm: ScriptedLLM, chances: dict[str, float], rest: float = 0.02) -> None:
+    """p(yes) of a place by its name, `rest` of others."""
+
+    def answer(prompt: str) -> dict[str, float]:
+        name = prompt.rpartition('does "')[2].partition('"')[0]
+        return {"yes": chances.get(name, rest), "no": 1 - chances.get(name, rest)}
+
+    llm.script = Script(answer=answer, off_label=0)
+
+
+def placed(llm: ScriptedLLM, config: str, calibration: Calibration | None = None) -> TaskPrediction:
+    with connected(llm) as engine:
+        return label(engine, config, {"text": "meow"}, style="text", calibration=calibration or Calibration())
+
+
+@pytest.mark.parametrize("attributes", ["", 'leafsOnly="true"'])
+def test_what_lies_below_an_excluded_place_is_not_asked_but_bounded(llm: ScriptedLLM, attributes: str) -> None:
+    tells(llm, {"B": 0.9, "B3": 0.8})
+    config = taxonomy(WIDE, attributes)
+    made = placed(llm, config)
+    assert made.calls == 10 + 20
+    assert complaints(config, made) == []
+    assert made.result[0]["value"] == {"taxonomy": [["B", "B3"]]}
+    kept = made.result[0]["whetstone"]
+    assert len(kept["censored"]) == 9 * 20
+    assert kept["probabilities"]["A / A7"] == pytest.approx(0.02, abs=1e-3)
+    assert kept["probabilities"]["B / B3"] == pytest.approx(0.9 * 0.8, abs=1e-3)
+    # All answers that were given are right: B, B3, nine other tops, nineteen others below B.
+    assert made.score == pytest.approx(0.9 * 0.8 * 0.98**28, abs=0.01)
+
+
+def test_below_a_no_all_is_no_whether_it_was_asked_or_not(llm: ScriptedLLM) -> None:
+    tells(llm, {"Animal": 0.3, "Dog": 0.9, "Plant": 0.05})
+    made = placed(llm, taxonomy())
+    (found,) = made.controls
+    assert (made.calls, found.values, found.unasked) == (5, (), ("p / Other",))
+    assert made.score == pytest.approx(0.7 * 0.95, abs=0.01)
+    assert found.entropy == pytest.approx(0.6109 + 0.1985, abs=0.01)  # of .3 and of .05, in nats
+
+
+def test_of_places_above_each_other_the_lowest_is_the_answer(llm: ScriptedLLM) -> None:
+    tells(llm, {"Animal": 0.9, "Dog": 0.2, "Plant": 0.8, "Plant / Other": 0.7})
+    assert placed(llm, taxonomy()).controls[0].values == ("Animal", "p / Other")
+
+
+def test_an_inner_place_is_no_answer_where_only_leaves_are(llm: ScriptedLLM) -> None:
+    tells(llm, {"Animal": 0.9}, rest=0.2)
+    (found,) = placed(llm, taxonomy(attributes='leafsOnly="true"')).controls
+    assert (found.values, list(found.probabilities)) == (
+        (),
+        ["Animal / Dog", "Animal / c", "Animal / Other", "p / Other"],
+    )
+
+
+def test_a_place_that_was_not_asked_is_not_chosen_by_calibration(llm: ScriptedLLM) -> None:
+    tells(llm, {})
+    bias = {f"kind: {place}": {"no": 9.0} for place in ("Animal", "Animal / Dog")}
+    assert placed(llm, taxonomy(), Calibration(bias)).controls[0].values == ("Animal",)
+
+
+def test_a_tree_of_one_level_is_asked_as_ever(llm: ScriptedLLM) -> None:
+    tells(llm, {"A": 0.9})
+    made = placed(llm, taxonomy('<Choice value="A"/><Choice value="B"/><Choice value="C"/>'))
+    (found,) = made.controls
+    assert (made.calls, found.values, found.censored, only(taxonomy("<Choice value='A'/>")).tree) == (3, ("A",), (), ())
+    assert made.score == pytest.approx(0.9 * 0.98**2, abs=0.01)
+
+
+def test_a_demonstration_says_yes_to_what_lies_above_its_answer() -> None:
+    shown = Demonstration((Value("text", "woof"),), {"kind": ("Animal / Dog",)})
+    prompt = Prompt("i", demonstrations=(shown,), style="text")
+    for question, said in zip(only(taxonomy()).questions({}), ("yes", "yes", "no", "no", "no", "no"), strict=True):
+        text = render(prompt, question, (Value("text", "t"),), ("yes", "no")).text
+        assert f" apply? (yes or no): {said}\n" in text
+
+
+def test_paths_that_read_alike_break_no_tree(llm: ScriptedLLM) -> None:
+    tells(llm, {"A / B": 0.9})
+    inside = '<Choice value="A / B"/><Choice value="A"><Choice value="B"><Choice value="C"/></Choice></Choice>'
+    config = taxonomy(inside)
+    assert complaints(config, placed(llm, config)) == []
 
 
 def test_places_are_stored_as_whole_paths_with_aliases() -> None:

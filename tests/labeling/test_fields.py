@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labeling.errors import TaskError
-from backend.labeling.fields import DataField, cut, plain
+from backend.labeling.fields import DataField, plain
 
-TEXT = DataField("text", "Text", "text")
-PAGE = DataField("page", "HyperText", "html")
-TALK = DataField("talk", "Paragraphs", "turns")
+TEXT = DataField("text", "Text", "$text")
+PAGE = DataField("page", "HyperText", "$html")
+TALK = DataField("talk", "Paragraphs", "$turns")
 
 
 @pytest.mark.parametrize(
@@ -111,33 +111,60 @@ def test_a_dialogue_of_the_wrong_shape_says_what_it_needs(turns: Any) -> None:
 
 
 def test_a_dialogue_has_the_keys_that_the_configuration_names() -> None:
-    field = DataField("talk", "Paragraphs", "turns", name_key="who", text_key="said")
+    field = DataField("talk", "Paragraphs", "$turns", name_key="who", text_key="said")
     assert field.read({"turns": [{"who": "A", "said": "hi", "text": "no"}]}).text == "A: hi"
 
 
-def test_a_megabyte_is_cut_where_it_can_be_seen() -> None:
-    text, was_cut = cut("begin " + "x" * 1_000_000 + " end", 1000)
-    assert was_cut
-    assert text.startswith("begin x")
-    assert "\n[… cut …]\n" in text
-    assert text.endswith("x end")
-    assert 3400 < len(text) < 3600
+NESTED = {
+    "review": {"text": "deep", "n": 0},
+    "items": [{"text": "first"}, {"text": "second"}],
+    "title": "T",
+    "no": None,
+}
 
 
-def test_text_within_the_budget_is_left_as_it_is() -> None:
-    assert cut("é" * 1750, 1000) == ("é" * 1750, False)
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("$review.text", "deep"),
+        ("$review.n", "0"),
+        ("$items[1].text", "second"),
+        ("$items.1.text", "second"),
+        ("$items[1][text]", "second"),
+        ("Title: $title", "Title: T"),
+        ("$title / $items[0].text / $title", "T / first / T"),
+        ("$title$no", "T"),
+    ],
+)
+def test_a_path_or_a_text_with_paths_is_resolved_as_label_studio_does(value: str, text: str) -> None:
+    assert DataField("text", "Text", value).read(NESTED).text == text
 
 
-@given(st.text(max_size=300), st.integers(0, 60))
-def test_a_cut_text_is_its_beginning_and_its_end(text: str, tokens: int) -> None:
-    shortened, was_cut = cut(text, tokens)
-    if not was_cut:
-        assert shortened == text
-        return
-    head, tail = shortened.split("\n[… cut …]\n")
-    assert text.startswith(head)
-    assert text.endswith(tail)
-    assert len((head + tail).encode()) <= tokens * 3.5
+def test_a_key_that_is_the_very_path_comes_first() -> None:
+    field = DataField("text", "Text", "$review.text")
+    assert field.read({"review.text": "flat", "review": {"text": "deep"}}).text == "flat"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("$review.title", r'no field "review\.title", .* \(it has: items, no, review, title\)'),
+        ("$items[2].text", r'no field "items\[2\]\.text"'),
+        ("$title.text", 'no field "title.text"'),
+        ("$title.", 'no field "title."'),
+        ("$review", '"review" holds a dict'),
+        ("Title: $absent", 'no field "absent"'),
+        ("All: $items", '"items" holds a list'),
+        ("Nothing: $no", '"Nothing: \\$no" is empty'),
+    ],
+)
+def test_a_path_that_leads_to_no_text_is_refused_by_name(value: str, reason: str) -> None:
+    with pytest.raises(TaskError, match=reason):
+        DataField("text", "Text", value).read(NESTED)
+
+
+def test_a_composed_page_is_read_as_one() -> None:
+    assert DataField("page", "HyperText", "<p>$title</p><p>$review.text</p>").read(NESTED).text == "T\ndeep"
 
 
 def test_random_bytes_are_no_text() -> None:

@@ -29,17 +29,60 @@ def test_a_code_is_read_bare_or_as_json(answer: str, code: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
+        "Positive",
+        "POSITIVE",
+        "positive.",
+        "'positive'",
+        '"Positive."',
+        "“positive”",
+        "„positive“",
+        "`positive`",
+        "**positive**",
+        "**Positive**.",
+        '* "positive" *',
+        "positive。",
+        '{"label": "Positive."}',
+    ],
+)
+def test_capitals_marks_around_it_and_a_full_stop_make_no_other_code(answer: str) -> None:
+    assert grammar.read(answer, CODES) == "positive"
+    assert grammar.read_reasoned(f"It is said so.\n{answer}", CODES) == ("It is said so.", "positive")
+
+
+@pytest.mark.parametrize(
+    ("answer", "codes", "code"),
+    [
+        ("no", ("No", "no"), "no"),
+        ("NO", ("No", "no"), None),
+        ("no.", ("No.", "No"), "No."),
+        ("'a'", ("a", "'a'"), "'a'"),
+        ("'A'", ("a", "'a'"), "'a'"),
+        ("**", ("*", "**"), "**"),
+        ("etc", ("etc.",), None),
+    ],
+)
+def test_where_codes_differ_by_that_alone_the_least_change_tells_or_nothing(
+    answer: str, codes: tuple[str, ...], code: str | None
+) -> None:
+    assert grammar.read(answer, codes) == code
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
         "",
         " ",
-        "Negative",
         "negativ",
-        "negative.",
+        "negative..",
+        "negative!",
+        "*negative",
+        "negative, positive",
         "negatives",
         "positive negative",
         "The label is positive",
         "not  sure",
-        '"positive"',
-        '{"label": "Positive"}',
+        '""',
+        "**",
         '{"label": "neutral"}',
         '{"label": 1}',
         '{"label": ["positive"]}',
@@ -61,7 +104,8 @@ def test_exactly_the_codes_are_accepted(codes: list[str], other: str) -> None:
     for code in codes:
         assert grammar.read(code, codes) == code
         assert grammar.read(json.dumps({"label": code}), codes) == code
-    assert grammar.read(other, codes) == (other.strip() if other.strip() in codes else None)
+    read = grammar.read(other, codes)
+    assert read == other.strip() or read is None or f'"{read}"' in other
 
 
 @settings(max_examples=30)

@@ -28,7 +28,7 @@ def test_votes_differ_in_their_seed_and_are_held_to_the_label_set(llm: ScriptedL
 
 
 def test_votes_outside_the_label_set_count_as_none(llm: ScriptedLLM, mute: OpenAIEngine) -> None:
-    answers = iter(["positive", "positive!", "Positive", "positive", "positive"])
+    answers = iter(["positive", "positive!", "positively", "Positive.", "positive"])
     llm.script = Script(answer=lambda _: {next(answers): 1.0}, honours=frozenset(), off_label=0)
     made = label(mute, SENTIMENT, LIKED)
     assert details(made)["label_mass"] == pytest.approx(0.6)

@@ -57,6 +57,36 @@ def test_the_questions_about_one_task_share_all_that_stands_before_their_cue() -
     assert beginning(one, other).endswith('</text>\ntopics: does "')
 
 
+@pytest.mark.parametrize("style", ["text", "chat"])
+def test_they_share_it_too_where_labels_have_meanings(style: Any) -> None:
+    prompt = Prompt("i", {"price": "what it costs"}, style=style)
+    labels = (Label("price", "price"), Label("screen", "screen", "what one sees"))
+    one, other = (
+        whole(render(prompt, replace(ABOUT, about=label, among=True), TASK, ("yes", "no"))) for label in labels
+    )
+    assert beginning(one, other).rstrip().endswith("</text>")
+    assert one.endswith('price: what it costs\ntopics: does "price" apply? (yes or no):')
+    assert other.endswith('screen: what one sees\ntopics: does "screen" apply? (yes or no):')
+
+
+def test_a_demonstration_does_not_repeat_what_a_label_means() -> None:
+    prompt = Prompt("i", demonstrations=(SHOWN, SHOWN))
+    text = whole(render(prompt, replace(ABOUT, among=True), TASK, ("yes", "no")))
+    assert text.count("price: costs") == 1
+
+
+def test_the_reason_for_all_of_them_is_asked_in_one_way() -> None:
+    prompt = Prompt("i", rationale=True)
+    questions = (replace(ABOUT, about=label, among=True) for label in LABELS)
+    one, other = (whole(render(prompt, question, TASK, ("yes", "no"), None)) for question in questions)
+    assert one == other
+
+
+def test_the_meaning_of_the_only_label_is_the_same_for_all_tasks() -> None:
+    text = render(Prompt("i", style="text"), ABOUT, TASK, ("yes", "no")).text
+    assert text.startswith("i\n\nprice: costs\n\n")
+
+
 def test_a_plain_text_ends_where_the_answer_begins() -> None:
     assert task_part("x").endswith("<text>\nx\n</text>\nsentiment:")
 
@@ -85,6 +115,13 @@ def test_the_legend_tells_codes_and_meanings(codes: tuple[str, str], definitions
 def test_labels_that_say_all_stand_on_one_line() -> None:
     question = Question("sentiment", (Label("n", "no"), Label("y", "yes")))
     assert "sentiment is one of: no, yes\n" in render(Prompt("i", style="text"), question, TASK, ("no", "yes")).text
+
+
+def test_labels_that_hold_commas_stand_on_a_line_each() -> None:
+    names = ("Yes, fully", "Yes, partly", "No")
+    question = Question("mood", tuple(Label(name, name) for name in names))
+    text = render(Prompt("i", style="text"), question, TASK, names).text
+    assert "mood is one of:\nYes, fully\nYes, partly\nNo\n\n" in text
 
 
 INJECTIONS = [

@@ -250,6 +250,22 @@ def test_a_changed_option_changes_the_data_hash() -> None:
     assert DYNAMIC.data_hash({"options": ["a"]}) != DYNAMIC.data_hash({"options": ["b"]})
 
 
+PATHS = parse(
+    '<View><Text name="text" value="Title: $review.title"/><Text name="more" value="$items[0].text"/>'
+    '<Choices name="topic" toName="text" value="$options.topics"/></View>'
+)
+
+
+def test_paths_are_read_from_a_task_and_tell_which_of_its_keys_to_keep() -> None:
+    data = {"review": {"title": "T"}, "items": [{"text": "t"}], "options": {"topics": ["a", "b"]}, "other": 1}
+    assert [value.text for value in PATHS.values(data)] == ["Title: T", "t"]
+    assert [label.value for label in PATHS.controls[0].labels_for(data)] == ["a", "b"]
+    kept = {key: data[key] for key in PATHS.keys if key in data}
+    assert kept.keys() == data.keys() - {"other"}
+    assert PATHS.data_hash(kept) == PATHS.data_hash({**data, "review": {"title": "T", "stars": 5}})
+    assert PATHS.data_hash(kept) != PATHS.data_hash({**data, "items": [{"text": "u"}]})
+
+
 AREA = '<TextArea name="why" toName="text" rows="3"/>'
 
 

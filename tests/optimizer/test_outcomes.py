@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.labeling import schema as schemas
 from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.calibration import LEAST, Calibration
 from backend.labeling.schema import LabelingSchema
+from tests.labeling.building import TEXT
 from tests.optimizer.world import ACTIVE, BOTH, BROUGHT, DAY, FOUR, PAIR, SEVERAL
 from worker.examples import Example
+from worker.fitting import fit
 from worker.outcomes import FAILED, Graded, Outcome, grade, truths
 
 Chances = Mapping[str, Sequence[float]]
@@ -148,3 +151,40 @@ def test_several_true_values_of_a_single_choice_are_asked_for_by_the_first() -> 
 def test_no_label_where_one_must_be_said_is_never_agreed_with() -> None:
     found = graded(FOUR, {"side": (0.4, 0.3, 0.2, 0.1)}, {"side": ()})
     assert (found.right, found.margin) == (False, FAILED.margin)
+
+
+def said(**chances: float) -> Mapping[str, Distribution]:
+    """Of the tree's places by p(yes); what is not named was not asked, below an A of .05."""
+    keys = [question.key for question in TREE.controls[0].questions({})]
+    asked = {key: Distribution(("yes", "no"), (p, 1 - p)) for key in keys if (p := chances.get(key[-1])) is not None}
+    return {key: asked.get(key, Distribution(("yes", "no"), (0.05, 0.95), censored=("yes", "no"))) for key in keys}
+
+
+TREE = schemas.parse(
+    f'<View>{TEXT}<Taxonomy name="kind" toName="text"><Choice value="A"><Choice value="B"/><Choice value="C"/></Choice>'
+    '<Choice value="D"/></Taxonomy></View>'
+)
+
+
+@pytest.mark.parametrize(
+    ("chances", "true", "right", "margin"),
+    [
+        ({"A": 0.9, "B": 0.8, "C": 0.3, "D": 0.1}, ("A / B",), True, math.log(7 / 3)),
+        ({"A": 0.9, "B": 0.8, "C": 0.3, "D": 0.1}, ("A",), False, math.log(1 / 4)),  # B is a no
+        ({"A": 0.05, "D": 0.9}, ("D",), True, math.log(9)),  # B and C suppose a yes to A
+        ({"A": 0.4, "B": 0.9, "C": 0.3, "D": 0.9}, ("D",), True, math.log(6 / 4)),
+        ({"A": 0.05, "D": 0.9}, ("A / B", "D"), False, math.log(1 / 19)),  # A, and B that was not asked
+    ],
+)
+def test_in_a_tree_a_margin_is_above_0_exactly_when_right(
+    chances: Mapping[str, float], true: tuple[str, ...], right: bool, margin: float
+) -> None:
+    example = Example("1", {"text": "t"}, {"kind": true}, DAY)
+    found = grade(TREE, ACTIVE, example, Outcome(TaskAnswers(said(**chances))))
+    assert (found.right, found.margin) == (right, pytest.approx(margin))
+
+
+def test_what_was_not_asked_is_not_calibrated_with() -> None:
+    example = Example("1", {"text": "t"}, {"kind": ("A / B",)}, DAY)
+    fitted = fit(TREE, [example] * 4, [Outcome(TaskAnswers(said(A=0.05, D=0.9)))] * 4)
+    assert fitted.bias.keys() == {"kind: A", "kind: D"}
