@@ -63,7 +63,7 @@ class PatientEngine:
                 self.errors.append(type(error).__name__)
                 wait_s = self._wait_s(error, _FIRST_PAUSE_S * 2**attempt)
                 if attempt == tries - 1 or not error.retryable or wait_s >= self.deadline.left_s:
-                    self._failed_in_a_row += not isinstance(error, EngineBusyError)
+                    self._failed_in_a_row += not (error.of_task or isinstance(error, EngineBusyError))
                     raise
                 self.sleep(wait_s)
         raise AssertionError("unreachable")

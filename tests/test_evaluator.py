@@ -125,6 +125,26 @@ def test_an_example_without_text_has_no_embedding_and_does_not_keep_the_others_f
     assert [len(texts) for texts in embedded(scripted_llm)] == [5, 8]
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"moderated": "Number 3."},
+        {"faults": lambda _, __, body: Fault(spoil="withheld") if "Number 3." in str(body) else None},
+    ],
+    ids=["refused", "withheld"],
+)
+def test_a_text_that_moderation_stops_has_no_answer_and_the_others_do(
+    make: Make, scripted_llm: ScriptedLLM, trouble: dict[str, Any]
+) -> None:
+    evaluator, _ = make()
+    scripted_llm.change(**trouble)
+    before = scripted_llm.calls
+    outcomes = evaluator.label(Prompt("Which?"), EXAMPLES[:8])
+    assert [outcome.answers is None for outcome in outcomes] == [index == 3 for index in range(8)]
+    assert "content filter" in outcomes[3].failure
+    assert scripted_llm.calls - before == 15
+
+
 def test_while_embeddings_are_away_nothing_is_answered_in_another_way(make: Make, scripted_llm: ScriptedLLM) -> None:
     evaluator, ledger = make(embeddings_model="embed-1")
     evaluator.label(ALIKE, EXAMPLES[:1])

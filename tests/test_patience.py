@@ -5,6 +5,7 @@ from redis import Redis
 
 from backend.labeling.engines.base import Capabilities, Completion, Request
 from backend.labeling.errors import (
+    ContentFilterError,
     EngineAnswerError,
     EngineBusyError,
     EngineError,
@@ -102,6 +103,12 @@ def test_an_endpoint_that_is_merely_busy_is_not_given_up(limiter: Limiter) -> No
     patience = Patience(limiter, [BUSY] * 20 + [DOWN, DONE])
     assert [patience.ask() for _ in range(5)] == [BUSY] * 5
     assert patience.ask() is DONE
+
+
+def test_texts_that_are_declined_say_nothing_of_the_endpoint(limiter: Limiter) -> None:
+    declined = ContentFilterError("flagged")
+    patience = Patience(limiter, [declined] * 3 + [DOWN, DONE])
+    assert [patience.ask() for _ in range(4)] == [declined] * 3 + [DONE]
 
 
 def test_a_busy_endpoint_pauses_everyone(limiter: Limiter, redis_client: Redis) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from backend.labeling.engines import dialect
 from backend.labeling.engines.base import Capabilities, Message, Request, Token, Usage
-from backend.labeling.errors import EngineAnswerError
+from backend.labeling.errors import ContentFilterError, EngineAnswerError
 from tests.labeling.building import HOSTED, LOCAL
 
 CHAT = Request(messages=(Message("system", "s"), Message("user", "u")), max_tokens=3, top_logprobs=200)
@@ -139,6 +139,26 @@ def test_log_probs_that_are_none_are_refused(value: Any, shape: str) -> None:
 def test_what_is_no_completion_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(EngineAnswerError, match="not a completion"):
         dialect.completion(document)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"message": {"content": None}, "finish_reason": "content_filter"}, "its content filter withheld it"),
+        ({"message": {"content": "no"}, "finish_reason": "content_filter", "logprobs": None}, "withheld it"),
+        ({"text": "", "finish_reason": "content_filter: PROHIBITED_CONTENT"}, "its content filter withheld it"),
+        ({"message": {"content": None, "refusal": "I'm sorry,\nno."}}, r"it refused \(I'm sorry, no.\)"),
+    ],
+)
+def test_an_answer_that_is_withheld_is_of_the_task(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ContentFilterError, match=words) as raised:
+        dialect.completion(choice(**fields))
+    assert (raised.value.of_task, raised.value.retryable) == (True, False)
+
+
+def test_a_label_that_came_before_the_filter_cut_the_answer_counts() -> None:
+    completion = dialect.completion(choice(text=" yes", logprobs=LISTED, finish_reason="content_filter"))
+    assert completion.alternatives
 
 
 @pytest.mark.parametrize(

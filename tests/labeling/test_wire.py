@@ -11,6 +11,7 @@ import pytest
 
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import (
+    ContentFilterError,
     EngineAnswerError,
     EngineBusyError,
     EngineError,
@@ -57,6 +58,25 @@ def test_a_prompt_that_is_too_long_is_no_fault_of_the_endpoint(message: str) -> 
     error = refused(400, message)
     assert isinstance(error, PromptTooLongError)
     assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"message": "The response was filtered", "code": "content_filter"}),
+        (400, {"message": "No.", "code": None, "innererror": {"code": "ResponsibleAIPolicyViolation"}}),
+        (403, {"message": "Your chosen model requires moderation and your input was flagged", "code": 403}),
+        (400, {"message": "Invalid prompt: your prompt was flagged as potentially violating our usage policy."}),
+    ],
+    ids=["Azure", "Azure, inside", "OpenRouter", "OpenAI"],
+)
+def test_a_text_that_moderation_stops_is_no_fault_of_the_endpoint(status: int, error: dict[str, Any]) -> None:
+    answer = Answer(status, {"error": error})
+    with LoopbackServer({f"POST /v1{ROUTE}": answer}) as server, wire_to(f"{server.url}/v1") as wire:
+        found = error_of(wire)
+    assert isinstance(found, ContentFilterError)
+    assert (found.of_task, found.retryable) == (True, False)
+    assert f"content filter ({status}): {error['message']}" in str(found)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,11 @@ def _refused(name: str, message: str) -> Refusal:
 def _of_prompt(script: Script, prompt: object) -> Refusal | None:
     if not isinstance(prompt, str):
         return _refused("prompt", "The scripted server takes one prompt, as text.")
+    if script.moderated and script.moderated in prompt:
+        message = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
+        body = payloads.error(message, param="prompt", code="content_filter")
+        body["error"]["innererror"] = {"code": "ResponsibleAIPolicyViolation"}
+        return Refusal(HTTPStatus.BAD_REQUEST, body)
     tokens = payloads.count_tokens(prompt)
     if tokens <= script.context_tokens:
         return None

@@ -8,7 +8,7 @@ from tests.scripted_llm.answers import keyword_label
 
 Dialect = Literal["llama.cpp", "vllm", "openai"]
 Thinking = Literal["none", "template_off", "effort_off", "always"]
-Spoil = Literal["", "html", "truncated", "nan", "empty_choices", "no_logprobs", "drop"]
+Spoil = Literal["", "html", "truncated", "nan", "empty_choices", "no_logprobs", "withheld", "drop"]
 Answers = Callable[[str], Mapping[str, float]]
 Json = dict[str, Any]
 
@@ -37,7 +37,7 @@ class Script:
     that are kept (others are ignored), `rejects` the parameters answered 400, `name>N` for values above N, and
     "completions" for a server without that route. `faults` is asked with the count of completion requests so far, the
     path and the body; as a sequence it holds one entry a request for completions. `dimensions` are those of embeddings.
-    `slots` is the most generations at once.
+    `slots` is the most generations at once. Prompts that hold `moderated` are refused as Azure's filter refuses them.
     """
 
     label: Answers = keyword_label
@@ -61,6 +61,7 @@ class Script:
     per_token_s: float = 0.0
     slots: int | None = None
     dimensions: int = 256
+    moderated: str = ""
 
     def fault(self, index: int, path: str, body: Json) -> Fault | None:
         if callable(self.faults):

@@ -8,8 +8,9 @@ from operator import attrgetter
 from typing import Any
 
 from backend.labeling.engines.base import Capabilities, Completion, Request, Token, Usage
-from backend.labeling.errors import EngineAnswerError
+from backend.labeling.errors import ContentFilterError, EngineAnswerError
 
+_SHOWN_CHARACTERS = 300
 CHAT, TEXT = "/chat/completions", "/completions"
 
 # Some chat templates open the thought in the prompt.
@@ -69,7 +70,8 @@ def _thinking(request: Request, able: Capabilities) -> dict[str, Any]:
 
 
 def completion(document: Mapping[str, Any]) -> Completion:
-    """Raises `EngineAnswerError` for anything that is not a completion, or holds log-probs that are no numbers."""
+    """Raises `EngineAnswerError` for anything that is not a completion, or holds log-probs that are no numbers, and
+    `ContentFilterError` where the answer was withheld."""
     try:
         choice = document["choices"][0]
         message = choice.get("message") or {}
@@ -78,6 +80,8 @@ def completion(document: Mapping[str, Any]) -> Completion:
         usage = _usage(document.get("usage") or {})
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise EngineAnswerError(f"the LLM's answer is not a completion: {type(error).__name__} {error}") from error
+    if not alternatives and (reason := _withheld(choice, message, text)):
+        raise ContentFilterError(f"the LLM gives no answer about this task: {reason}")
     thought = _THOUGHT.match(text)
     return Completion(
         text=text[thought.end() :] if thought else text,
@@ -91,6 +95,14 @@ def completion(document: Mapping[str, Any]) -> Completion:
         ),
         finished=choice.get("finish_reason") != "length",
     )
+
+
+def _withheld(choice: Mapping[str, Any], message: Mapping[str, Any], text: str) -> str:
+    """Why; empty where nothing was. Gemini's `finish_reason` goes on after the word."""
+    if str(choice.get("finish_reason")).startswith("content_filter"):
+        return "its content filter withheld it"
+    refusal = "" if text else message.get("refusal")
+    return f"it refused ({' '.join(str(refusal).split())[:_SHOWN_CHARACTERS]})" if refusal else ""
 
 
 def _alternatives(logprobs: Mapping[str, Any] | None) -> tuple[tuple[Token, ...], ...]:

@@ -11,6 +11,7 @@ import openai
 from pydantic_core import from_json
 
 from backend.labeling.errors import (
+    ContentFilterError,
     EngineAnswerError,
     EngineBusyError,
     EngineError,
@@ -25,6 +26,15 @@ _SERVER_ERRORS = 500
 _FULL = "context size has been exceeded"
 # What OpenAI and vLLM, and llama.cpp, say of a prompt that is too long by itself.
 _TOO_LONG = ("context length", "context size")
+# What Azure, OpenRouter, OpenAI, DeepSeek and Alibaba say of a text that their moderation stopped.
+_MODERATED = (
+    "content_filter",
+    "responsibleaipolicyviolation",
+    "input was flagged",
+    "prompt was flagged",
+    "content exists risk",
+    "data_inspection_failed",
+)
 # Timed out on the server's side, in conflict with another request, too early.
 _PASSING = {408, 409, 425}
 
@@ -96,8 +106,7 @@ class Wire:
             case openai.APIStatusError() if error.status_code >= _SERVER_ERRORS or error.status_code in _PASSING:
                 return self._passing(error)
             case openai.APIStatusError():
-                kind = PromptTooLongError if _is_too_long(error) else EngineRefusedError
-                return kind(f"{self._who} refused ({error.status_code}): {self._shown(error)}")
+                return self._refused(error)
             case _:
                 return EngineAnswerError(f"{self._who} gave no usable answer: {type(error).__name__}")
 
@@ -106,12 +115,25 @@ class Wire:
             return EngineBusyError(f"{self._who} has no room for all prompts under way at once")
         return EngineUnreachableError(f"{self._who} answered {error.status_code}")
 
+    def _refused(self, error: openai.APIStatusError) -> EngineError:
+        said = f"({error.status_code}): {self._shown(error)}"
+        if _is_moderated(error):
+            return ContentFilterError(f"{self._who} declined this task's text, by its content filter {said}")
+        kind = PromptTooLongError if _is_too_long(error) else EngineRefusedError
+        return kind(f"{self._who} refused {said}")
+
     def _shown(self, error: openai.APIStatusError) -> str:
         """The server's own words, shortened, without the key."""
         body = error.body
         words = body.get("message") if isinstance(body, dict) else None
         text = " ".join(str(words or error.message).split())
         return (text.replace(self._key, "***") if self._key else text)[:_SHOWN_CHARACTERS]
+
+
+def _is_moderated(error: openai.APIStatusError) -> bool:
+    told = f"{error} {error.body}".lower()
+    refused = isinstance(error, openai.BadRequestError | openai.PermissionDeniedError)
+    return refused and any(words in told for words in _MODERATED)
 
 
 def _is_too_long(error: openai.APIStatusError) -> bool:
