@@ -72,7 +72,7 @@ class EngineRefusedError(EngineError):
 
 
 class PromptTooLongError(EngineRefusedError):
-    """400: the prompt with this task does not fit into the model's context. Others may."""
+    """400 or 413: the prompt with this task does not fit into the model's context. Others may."""
 
     of_task = True
     hint = "Lower LLM_MAX_TASK_TOKENS, or give the LLM server a larger context."

@@ -42,7 +42,11 @@ def error_of(wire: Wire, body: dict[str, Any] | None = None) -> EngineError:
 
 
 def refused(status: int, message: str, headers: dict[str, str] | None = None) -> EngineError:
-    answer = Answer(status, {"error": {"message": message, "code": "c"}}, headers or {})
+    return answered(status, {"error": {"message": message, "code": "c"}}, headers)
+
+
+def answered(status: int, body: Any, headers: dict[str, str] | None = None) -> EngineError:
+    answer = Answer(status, body, headers or {})
     with LoopbackServer({f"POST /v1{ROUTE}": answer}) as server, wire_to(f"{server.url}/v1") as wire:
         return error_of(wire)
 
@@ -52,12 +56,54 @@ def refused(status: int, message: str, headers: dict[str, str] | None = None) ->
     [
         "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
         "the request exceeds the available context size (2048 tokens), try increasing it",
+        "The decoder prompt (length 9000) is longer than the maximum model length of 8192.",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "The input token count (2100000) exceeds the maximum number of tokens allowed (1048576).",
     ],
 )
 def test_a_prompt_that_is_too_long_is_no_fault_of_the_endpoint(message: str) -> None:
     error = refused(400, message)
     assert isinstance(error, PromptTooLongError)
     assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "shown"),
+    [
+        (400, {"error": {"message": "Please shorten.", "code": "context_length_exceeded"}}, "Please shorten."),
+        (413, "<html>Request Entity Too Large</html>", "Error code: 413"),
+        (422, {"error": "The input is too long: 5000 of 4096 tokens"}, "The input is too long: 5000 of 4096 tokens"),
+    ],
+)
+def test_a_prompt_that_is_too_long_is_known_by_code_status_or_words(status: int, body: Any, shown: str) -> None:
+    error = answered(status, body)
+    assert isinstance(error, PromptTooLongError)
+    assert str(error).endswith(f"refused ({status}): {shown}")
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (
+            [{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}],
+            "API key not valid.",
+        ),
+        ({"detail": "Not authenticated"}, "Not authenticated"),
+        (
+            {
+                "detail": [
+                    {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Not permitted", "input": "a text"}
+                ]
+            },
+            "['body', 'seed']: Not permitted",
+        ),
+        ({"detail": [7, {}]}, "Error code: 400"),
+        ([], "Error code: 400"),
+        ("<html>a proxy's page</html>", "Error code: 400"),
+    ],
+)
+def test_a_refusal_is_told_in_whatever_form_the_server_gives_it(body: Any, shown: str) -> None:
+    assert str(answered(400, body)).endswith(f"refused (400): {shown}")
 
 
 @pytest.mark.parametrize(
@@ -71,9 +117,7 @@ def test_a_prompt_that_is_too_long_is_no_fault_of_the_endpoint(message: str) -> 
     ids=["Azure", "Azure, inside", "OpenRouter", "OpenAI"],
 )
 def test_a_text_that_moderation_stops_is_no_fault_of_the_endpoint(status: int, error: dict[str, Any]) -> None:
-    answer = Answer(status, {"error": error})
-    with LoopbackServer({f"POST /v1{ROUTE}": answer}) as server, wire_to(f"{server.url}/v1") as wire:
-        found = error_of(wire)
+    found = answered(status, {"error": error})
     assert isinstance(found, ContentFilterError)
     assert (found.of_task, found.retryable) == (True, False)
     assert f"content filter ({status}): {error['message']}" in str(found)
@@ -88,7 +132,7 @@ def test_a_text_that_moderation_stops_is_no_fault_of_the_endpoint(status: int, e
         (404, EngineRefusedError, False),
         (408, EngineUnreachableError, True),
         (409, EngineUnreachableError, True),
-        (413, EngineRefusedError, False),
+        (413, PromptTooLongError, False),
         (422, EngineRefusedError, False),
         (429, EngineBusyError, True),
         (500, EngineUnreachableError, True),

@@ -2,7 +2,7 @@
 
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,10 +22,20 @@ from backend.labeling.errors import (
 
 _SHOWN_CHARACTERS = 300
 _SERVER_ERRORS = 500
+_TOO_LARGE = 413
 # llama.cpp's answer to all requests under way when their prompts do not fit into its cache together.
 _FULL = "context size has been exceeded"
-# What OpenAI and vLLM, and llama.cpp, say of a prompt that is too long by itself.
-_TOO_LONG = ("context length", "context size")
+# What servers say of a prompt that is too long by itself: OpenAI and vLLM, llama.cpp, Anthropic, Gemini, xAI, Bedrock.
+_TOO_LONG = (
+    "context_length_exceeded",
+    "context length",
+    "maximum model length",
+    "context size",
+    "prompt is too long",
+    "exceeds the maximum number of tokens",
+    "maximum prompt length",
+    "input is too long",
+)
 # What Azure, OpenRouter, OpenAI, DeepSeek and Alibaba say of a text that their moderation stopped.
 _MODERATED = (
     "content_filter",
@@ -124,21 +134,42 @@ class Wire:
 
     def _shown(self, error: openai.APIStatusError) -> str:
         """The server's own words, shortened, without the key."""
-        body = error.body
-        words = body.get("message") if isinstance(body, dict) else None
-        text = " ".join(str(words or error.message).split())
+        text = " ".join((_words(error.body) or error.message).split())
         return (text.replace(self._key, "***") if self._key else text)[:_SHOWN_CHARACTERS]
 
 
+def _words(body: object) -> str:
+    """Of a refusal: OpenAI's form, Gemini's list of it, FastAPI's detail without the input that it quotes, or plain
+    text; empty for a web page."""
+    match body:
+        case [{"error": error}, *_]:
+            return _words(error)
+        case {"message": str(words)} | {"detail": str(words)}:
+            return words
+        case {"detail": [*mistakes]}:
+            return "; ".join(f"{mistake['loc']}: {mistake['msg']}" for mistake in mistakes if _is_mistake(mistake))
+        case str() if not body.startswith("<"):
+            return body
+        case _:
+            return ""
+
+
+def _is_mistake(value: object) -> bool:
+    return isinstance(value, dict) and {"loc", "msg"} <= value.keys()
+
+
 def _is_moderated(error: openai.APIStatusError) -> bool:
-    told = f"{error} {error.body}".lower()
-    refused = isinstance(error, openai.BadRequestError | openai.PermissionDeniedError)
-    return refused and any(words in told for words in _MODERATED)
+    return error.status_code in {400, 403} and _says(error, _MODERATED)
 
 
 def _is_too_long(error: openai.APIStatusError) -> bool:
-    text = str(error).lower()
-    return isinstance(error, openai.BadRequestError) and any(words in text for words in _TOO_LONG)
+    return error.status_code == _TOO_LARGE or (error.status_code in {400, 422} and _says(error, _TOO_LONG))
+
+
+def _says(error: openai.APIStatusError, words: Iterable[str]) -> bool:
+    """In its message, its codes, or what it hands on from another server."""
+    told = f"{error} {error.body}".lower()
+    return any(each in told for each in words)
 
 
 def _sendable(api_key: str, server: str) -> str:
