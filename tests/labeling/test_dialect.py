@@ -95,7 +95,17 @@ def test_both_shapes_of_log_probs_are_read_likeliest_first(document: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "logprobs", [None, {}, {"content": []}, {"content": None}, {"top_logprobs": None}, {"top_logprobs": []}]
+    "logprobs",
+    [
+        None,
+        {},
+        {"content": []},
+        {"content": None},
+        {"content": [{"token": "a", "logprob": -0.1}]},
+        {"content": [{"token": "a", "logprob": -0.1, "top_logprobs": []}]},
+        {"top_logprobs": None},
+        {"top_logprobs": []},
+    ],
 )
 def test_no_log_probs_are_no_alternatives(logprobs: Any) -> None:
     assert dialect.completion(choice(text="a", logprobs=logprobs)).alternatives == ()
@@ -130,9 +140,9 @@ def test_log_probs_that_are_none_are_refused(value: Any, shape: str) -> None:
         {"choices": {}},
         {"choices": ["text"]},
         {"error": "x"},
-        choice(text="a", logprobs={"content": [{"token": "a"}]}),
         choice(text="a", logprobs={"content": ["a"]}),
         choice(message="a"),
+        choice(message={"content": ["a"]}),
         {**choice(text="a"), "usage": "many"},
     ],
 )
@@ -165,6 +175,8 @@ def test_a_label_that_came_before_the_filter_cut_the_answer_counts() -> None:
     ("fields", "text", "reasoning"),
     [
         ({"message": {"content": "yes"}}, "yes", ""),
+        ({"message": {"content": [{"type": "text", "text": "y"}, {"type": "text", "text": "es"}]}}, "yes", ""),
+        ({"message": {"content": [{"type": "thinking", "thinking": []}, {"text": "yes"}]}}, "yes", ""),
         ({"message": {"content": None}}, "", ""),
         ({"text": None}, "", ""),
         ({"text": ""}, "", ""),

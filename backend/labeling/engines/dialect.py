@@ -75,7 +75,7 @@ def completion(document: Mapping[str, Any]) -> Completion:
     try:
         choice = document["choices"][0]
         message = choice.get("message") or {}
-        text = str(choice.get("text") or message.get("content") or "")
+        text = _text(choice.get("text") or message.get("content"))
         alternatives = _alternatives(choice.get("logprobs"))
         usage = _usage(document.get("usage") or {})
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
@@ -97,6 +97,13 @@ def completion(document: Mapping[str, Any]) -> Completion:
     )
 
 
+def _text(content: Any) -> str:
+    """Some servers send a list of parts, of which thoughts and refusals hold no `text`."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content)
+    return str(content or "")
+
+
 def _withheld(choice: Mapping[str, Any], message: Mapping[str, Any], text: str) -> str:
     """Why; empty where nothing was. Gemini's `finish_reason` goes on after the word."""
     if str(choice.get("finish_reason")).startswith("content_filter"):
@@ -110,7 +117,11 @@ def _alternatives(logprobs: Mapping[str, Any] | None) -> tuple[tuple[Token, ...]
     if not logprobs:
         return ()
     if logprobs.get("content"):
-        return tuple(_ranked([(top, top["logprob"]) for top in place["top_logprobs"]]) for place in logprobs["content"])
+        if not any(place.get("top_logprobs") for place in logprobs["content"]):  # some send the chosen tokens unasked
+            return ()
+        return tuple(
+            _ranked([(top, top["logprob"]) for top in place.get("top_logprobs") or ()]) for place in logprobs["content"]
+        )
     tops = logprobs.get("top_logprobs") or ()
     return tuple(_ranked([({"token": token}, value) for token, value in (top or {}).items()]) for top in tops)
 
