@@ -67,6 +67,9 @@ def tried(text: str, script: Script = LLAMA_CPP, data: Any = None, **settings: A
         (replace(LLAMA_CPP, cached_prompts=0), "prefix cache", "warning", "0%"),
         (replace(LLAMA_CPP, context_tokens=1024), "context", "warning", "1024"),
         (LLAMA_CPP, "seed", "ok", "the same text twice, log-probs within"),
+        (replace(VLLM, rejects=VLLM.rejects | {"seed"}), "seed", "warning", "refused, and left out"),
+        (replace(VLLM, rejects=VLLM.rejects | {"seed"}), "parameters", "ok", "seed is refused"),
+        (replace(VLLM, rejects=VLLM.rejects | {"system"}), "parameters", "ok", "begins the first user turn"),
     ],
 )
 def test_what_an_endpoint_does_is_told_as_it_is(script: Script, name: str, status: str, says: str) -> None:

@@ -86,6 +86,49 @@ def test_thinking_is_turned_off_the_way_the_server_allows(thinking: Any) -> None
     assert (found.thinking, found.chat_logprobs) == (thinking, 20)
 
 
+@pytest.mark.parametrize(("refused", "able"), [("system", {"system_role": False}), ("seed", {"seed": False})])
+@pytest.mark.parametrize("script", [VLLM, OPENAI], ids=["vllm", "openai"])
+def test_what_labeling_sends_is_tried_and_done_without_where_it_is_refused(
+    script: Script, refused: str, able: dict[str, Any]
+) -> None:
+    whole = probed(script)
+    assert (whole.system_role, whole.seed) == (True, True)
+    assert probed(script, rejects=script.rejects | {refused}) == replace(whole, **able)
+
+
+def test_all_that_can_be_done_without_may_be_refused_at_once() -> None:
+    found = probed(OPENAI, rejects=OPENAI.rejects | {"system", "seed", "max_tokens", "temperature"})
+    assert (found.system_role, found.seed, found.token_limit, found.temperature) == (
+        False,
+        False,
+        "max_completion_tokens",
+        False,
+    )
+    assert found.chat_logprobs == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("seed", {"seed": False}), ("system", {"seed": False, "system_role": False})]
+)
+def test_a_refusal_without_a_name_is_tried_without_the_seed_then_without_the_system_message(
+    name: str, kept: dict[str, Any]
+) -> None:
+    found = probed(VLLM, faults=lambda _, __, body: Fault(422) if name in str(body) else None)
+    assert found == replace(probed(VLLM), **kept)
+
+
+def test_a_chat_template_that_fails_over_a_system_message_is_asked_without_one() -> None:
+    found = probed(VLLM, faults=lambda _, __, body: Fault(500) if "'system'" in str(body) else None)
+    assert found == replace(probed(VLLM), system_role=False)
+
+
+def test_a_wrong_key_is_tried_once() -> None:
+    llm = ScriptedLLM(OPENAI, api_key="right")
+    with wire_to(llm, key="wrong") as wire, pytest.raises(EngineRefusedError):
+        probe.capabilities(wire, MODEL)
+    assert [each.path for each in llm.requests].count(CHAT) == 1
+
+
 @pytest.mark.parametrize("parameter", ["max_tokens", "temperature"])
 def test_a_single_refused_parameter_changes_nothing_else(parameter: str) -> None:
     found = probed(OPENAI, rejects=OPENAI.rejects | {parameter})

@@ -95,8 +95,12 @@ def thinking(able: Capabilities, settings: Settings) -> Check:
 
 
 def parameters(able: Capabilities) -> Check:
-    temperature = "temperature" if able.temperature else "temperature is refused and left out"
-    return Check("parameters", "ok", f"{able.token_limit}; {temperature}")
+    found = [able.token_limit, "temperature" if able.temperature else "temperature is refused and left out"]
+    if not able.seed:
+        found.append("seed is refused and left out")
+    if not able.system_role:
+        found.append("a system message is refused and begins the first user turn")
+    return Check("parameters", "ok", "; ".join(found))
 
 
 def context(able: Capabilities, settings: Settings) -> Check:

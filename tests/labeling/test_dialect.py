@@ -23,6 +23,7 @@ HELD = replace(CHAT, grammar="%llguidance {}", json_schema='{"type": "object"}')
         (replace(TEXT, top_logprobs=5), LOCAL, {"max_tokens": 1, "temperature": 0.0, "logprobs": 5}),
         (CHAT, Capabilities(token_limit="max_completion_tokens", temperature=False), {"max_completion_tokens": 3}),
         (replace(CHAT, seed=7), Capabilities(), {"max_tokens": 3, "temperature": 0.0, "seed": 7}),
+        (replace(CHAT, seed=7), Capabilities(seed=False), {"max_tokens": 3, "temperature": 0.0}),
         (CHAT, Capabilities(thinking="effort_off", temperature=False), {"max_tokens": 3, "reasoning_effort": "none"}),
         (
             CHAT,
@@ -68,6 +69,18 @@ def test_turns_keep_their_order_and_roles() -> None:
         {"role": "user", "content": "u"},
     ]
     assert (dialect.path(CHAT), dialect.path(TEXT)) == ("/chat/completions", "/completions")
+
+
+def test_without_a_system_role_its_text_begins_the_first_user_turn() -> None:
+    others = (Message("assistant", "a"), Message("user", "v"))
+    body = dialect.body(replace(CHAT, messages=CHAT.messages + others), "m", replace(LOCAL, system_role=False))
+    assert [(turn["role"], turn["content"]) for turn in body["messages"]] == [
+        ("user", "s\n\nu"),
+        ("assistant", "a"),
+        ("user", "v"),
+    ]
+    plain = dialect.body(Request(messages=(Message("user", "u"),)), "m", replace(LOCAL, system_role=False))
+    assert plain["messages"] == [{"role": "user", "content": "u"}]
 
 
 def choice(**fields: Any) -> dict[str, Any]:

@@ -2,11 +2,15 @@ from contextlib import closing
 from threading import Barrier, Thread
 
 import pytest
+from redis import Redis
 
+from backend.engine import endpoint_key, memory
 from backend.labeling.engines.base import Capabilities, Message, Request, Usage
 from backend.labeling.engines.openai import Memory, OpenAIEngine
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import EngineError, EngineRefusedError, EngineUnreachableError
+from backend.settings import Settings
+from backend.store import Store
 from tests.labeling.building import LOCAL
 from tests.scripted_llm import Fault, ScriptedLLM
 
@@ -55,6 +59,12 @@ def test_what_another_process_found_is_taken_over_without_a_call() -> None:
     with ScriptedLLM() as llm, closing(Wire(llm.base_url, "", timeout_s=30)) as wire:
         assert OpenAIEngine(wire, "scripted-1", Memory(load=lambda: LOCAL)).capabilities == LOCAL
         assert llm.requests == []
+
+
+def test_what_an_earlier_release_kept_is_taken_over(redis_client: Redis) -> None:
+    settings, store = Settings(llm_model="m"), Store(redis_client, max_predictions=1)
+    store.keep_capabilities(endpoint_key(settings, model="m"), '{"server": "vllm", "thinking": "effort_off"}', 60)
+    assert memory(settings, store).load() == Capabilities("vllm", thinking="effort_off")
 
 
 def test_threads_that_need_the_capabilities_at_once_probe_once() -> None:

@@ -53,6 +53,8 @@ def _of_parameters(script: Script, body: Json) -> Refusal | None:
     for rule in sorted(script.rejects):
         name, _, most = rule.partition(">")
         value = body.get(name)
+        if name == "system" and any(turn.get("role") == "system" for turn in body.get("messages") or ()):
+            return _refused("messages", "System role not supported")
         if most and isinstance(value, int) and value > int(most):
             return _refused(name, f"Invalid value for '{name}': must be less than or equal to {most}.")
         if not most and value not in _defaults(name):

@@ -34,10 +34,11 @@ class Script:
 
     `answer`, when set, gives the answer strings' probabilities directly. `off_label` is the mass on filler tokens.
     `whole_words=False` cuts words into tokens of `piece_chars` characters. `honours` names the constraint parameters
-    that are kept (others are ignored), `rejects` the parameters answered 400, `name>N` for values above N, and
-    "completions" for a server without that route. `faults` is asked with the count of completion requests so far, the
-    path and the body; as a sequence it holds one entry a request for completions. `dimensions` are those of embeddings.
-    `slots` is the most generations at once. Prompts that hold `moderated` are refused as Azure's filter refuses them.
+    that are kept (others are ignored), `rejects` the parameters answered 400, `name>N` for values above N,
+    "completions" for a server without that route, "system" for a chat template without that role. `faults` is asked
+    with the count of completion requests so far, the path and the body; as a sequence it holds one entry a request for
+    completions. `dimensions` are those of embeddings. `slots` is the most generations at once. Prompts that hold
+    `moderated` are refused as Azure's filter refuses them.
     """
 
     label: Answers = keyword_label

@@ -79,7 +79,7 @@ class Capabilities:
 
     `chat_logprobs`, `text_logprobs`: most alternatives a token on either route, 0 where log-probs are refused.
     `continues`: a plain completion goes on from the prompt's last character (the `/completions` route works).
-    `token_limit`: the name of the parameter.
+    `token_limit`: the name of the parameter. `system_role`: chat turns may begin with a system message.
     """
 
     server: str = "unknown"
@@ -92,6 +92,8 @@ class Capabilities:
     temperature: bool = True
     context_tokens: int | None = None
     fingerprint: str = ""
+    system_role: bool = True
+    seed: bool = True
 
     def logprobs_for(self, style: Literal["chat", "text"]) -> int:
         return self.chat_logprobs if style == "chat" else self.text_logprobs

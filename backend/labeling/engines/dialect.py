@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from backend.labeling.engines.base import Capabilities, Completion, Request, Token, Usage
+from backend.labeling.engines.base import Capabilities, Completion, Message, Request, Token, Usage
 from backend.labeling.errors import ContentFilterError, EngineAnswerError
 
 _SHOWN_CHARACTERS = 300
@@ -25,7 +25,8 @@ def body(request: Request, model: str, able: Capabilities) -> dict[str, Any]:
     """Only what the endpoint was seen to accept."""
     document: dict[str, Any] = {"model": model}
     if request.messages:
-        document["messages"] = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        turns = request.messages if able.system_role else _without_system(request.messages)
+        document["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns]
         document[able.token_limit] = request.max_tokens
     else:
         document["prompt"] = request.text
@@ -34,9 +35,18 @@ def body(request: Request, model: str, able: Capabilities) -> dict[str, Any]:
             document["stop"] = [request.stop]
     if able.temperature:
         document["temperature"] = request.temperature
-    if request.seed is not None:
+    if able.seed and request.seed is not None:
         document["seed"] = request.seed
     return document | _logprobs(request, able) | _constraint(request, able) | _thinking(request, able)
+
+
+def _without_system(turns: Sequence[Message]) -> Sequence[Message]:
+    """What the system message says begins the first user turn."""
+    first, *others = turns
+    if first.role != "system":
+        return turns
+    texts = [turn.content for turn in (first, *others[:1])]
+    return [Message("user", "\n\n".join(texts)), *others[1:]]
 
 
 def _logprobs(request: Request, able: Capabilities) -> dict[str, Any]:
