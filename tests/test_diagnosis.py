@@ -57,7 +57,7 @@ def tried(text: str, script: Script = LLAMA_CPP, data: Any = None, **settings: A
         (VLLM, "log-probs", "ok", "20 alternatives a token in chat turns"),
         (OPENAI, "constraint", "ok", "JSON schemas"),
         (OPENAI, "context", "skipped", "does not tell"),
-        (REASONING, "thinking", "warning", "always: 5 samples"),
+        (REASONING, "thinking", "warning", "always, asked for minimal effort: 5 samples"),
         (REASONING, "parameters", "ok", "max_completion_tokens; temperature is refused"),
         (REASONING, "log-probs", "warning", "votes of 5 samples"),
         (replace(VLLM, thinking="template_off"), "thinking", "ok", "chat_template_kwargs"),

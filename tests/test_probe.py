@@ -62,7 +62,15 @@ def error_of(faults: Callable[[int, str, Any], Fault | None], script: Script = L
         (
             REASONING,
             Capabilities(
-                "unknown", False, 0, 0, "json_schema", "always", token_limit="max_completion_tokens", temperature=False
+                "unknown",
+                False,
+                0,
+                0,
+                "json_schema",
+                "always",
+                token_limit="max_completion_tokens",
+                temperature=False,
+                effort="minimal",
             ),
         ),
         (
@@ -71,7 +79,7 @@ def error_of(faults: Callable[[int, str, Any], Fault | None], script: Script = L
         ),
         (
             Script(thinking="always"),
-            Capabilities("llama.cpp", True, 0, 200, "llguidance", "always", context_tokens=8192),
+            Capabilities("llama.cpp", True, 0, 200, "llguidance", "always", context_tokens=8192, effort="minimal"),
         ),
     ],
     ids=["llama.cpp", "vllm", "openai", "reasoning", "no log-probs", "thinks in its answer"],
@@ -84,6 +92,21 @@ def test_each_kind_of_server_is_found_to_do_what_it_does(script: Script, expecte
 def test_thinking_is_turned_off_the_way_the_server_allows(thinking: Any) -> None:
     found = probed(VLLM, thinking=thinking, separate_reasoning=True)
     assert (found.thinking, found.chat_logprobs) == (thinking, 20)
+
+
+@pytest.mark.parametrize(
+    ("refused", "effort"),
+    [({"none"}, "minimal"), ({"none", "minimal"}, "low"), ({"none", "minimal", "low"}, "")],
+)
+def test_a_model_that_always_thinks_is_asked_for_the_least_effort_that_it_takes(refused: set[str], effort: str) -> None:
+    llm = ScriptedLLM(
+        REASONING, faults=lambda _, __, body: Fault(400) if body.get("reasoning_effort") in refused else None
+    )
+    with wire_to(llm) as wire:
+        found = probe.capabilities(wire, MODEL)
+    assert (found.thinking, found.effort) == ("always", effort)
+    assert effort in found.fingerprint
+    assert llm.calls <= 12
 
 
 @pytest.mark.parametrize(("refused", "able"), [("system", {"system_role": False}), ("seed", {"seed": False})])
@@ -152,7 +175,7 @@ def test_a_thought_longer_than_the_allowance_is_a_thought_though_it_comes_as_a_r
     answers = {"POST /v1/chat/completions": Answer(400, refusal), "GET /v1/models": Answer(200, {"data": []})}
     with LoopbackServer(answers) as server:
         found = probe.capabilities(Wire(f"{server.url}/v1", "", timeout_s=30), MODEL)
-    assert found.thinking == "always"
+    assert (found.thinking, found.effort) == ("always", "minimal")
 
 
 @pytest.mark.parametrize("script", [LLAMA_CPP, VLLM, OPENAI, REASONING], ids=["llama.cpp", "vllm", "openai", "thinks"])

@@ -86,9 +86,9 @@ def thinking(able: Capabilities, settings: Settings) -> Check:
         case "always" if settings.prompt_style == "text":
             return Check("thinking", "ok", "in chat turns only, which LLM_PROMPT_STYLE=text does without")
         case "always":
-            found = (
-                f"always: {settings.llm_votes} samples a task, each with {settings.llm_thinking_tokens} tokens to think"
-            )
+            asked = f", asked for {able.effort} effort" if able.effort else ""
+            samples = f"{settings.llm_votes} samples a task, each with {settings.llm_thinking_tokens} tokens to think"
+            found = f"always{asked}: {samples}"
             return Check(
                 "thinking", "warning", found, "A model that answers at once is faster, cheaper and scores finer."
             )

@@ -30,6 +30,13 @@ HELD = replace(CHAT, grammar="%llguidance {}", json_schema='{"type": "object"}')
             Capabilities(thinking="template_off", temperature=False),
             {"max_tokens": 3, "chat_template_kwargs": {"enable_thinking": False}},
         ),
+        (
+            CHAT,
+            Capabilities(thinking="always", effort="low", temperature=False),
+            {"max_tokens": 3, "reasoning_effort": "low"},
+        ),
+        (CHAT, Capabilities(thinking="always", temperature=False), {"max_tokens": 3}),
+        (TEXT, Capabilities(thinking="always", effort="low", temperature=False), {"max_tokens": 1}),
         (TEXT, Capabilities(thinking="template_off", temperature=False), {"max_tokens": 1}),
     ],
 )

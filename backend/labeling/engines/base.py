@@ -7,6 +7,8 @@ Role = Literal["system", "user", "assistant"]
 Constraint = Literal["llguidance", "structured_outputs", "json_schema", "none"]
 Thinking = Literal["none", "template_off", "effort_off", "always"]
 
+Effort = Literal["", "minimal", "low"]
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -79,7 +81,8 @@ class Capabilities:
 
     `chat_logprobs`, `text_logprobs`: most alternatives a token on either route, 0 where log-probs are refused.
     `continues`: a plain completion goes on from the prompt's last character (the `/completions` route works).
-    `token_limit`: the name of the parameter. `system_role`: chat turns may begin with a system message.
+    `token_limit`: the name of the parameter. `system_role`: chat turns may begin with a system message. `effort`: the
+    least that a model takes which always thinks, "" where it takes none or need not be told.
     """
 
     server: str = "unknown"
@@ -94,6 +97,7 @@ class Capabilities:
     fingerprint: str = ""
     system_role: bool = True
     seed: bool = True
+    effort: Effort = ""
 
     def logprobs_for(self, style: Literal["chat", "text"]) -> int:
         return self.chat_logprobs if style == "chat" else self.text_logprobs

@@ -76,7 +76,8 @@ def _thinking(request: Request, able: Capabilities) -> dict[str, Any]:
         return {}
     if able.thinking == "template_off":
         return {"chat_template_kwargs": {"enable_thinking": False}}
-    return {"reasoning_effort": "none"} if able.thinking == "effort_off" else {}
+    effort = "none" if able.thinking == "effort_off" else able.effort
+    return {"reasoning_effort": effort} if effort else {}
 
 
 def completion(document: Mapping[str, Any]) -> Completion:

@@ -11,7 +11,7 @@ from typing import Any
 
 from backend.labeling import grammar
 from backend.labeling.engines import dialect
-from backend.labeling.engines.base import Capabilities, Completion, Constraint, Message, Request, Thinking
+from backend.labeling.engines.base import Capabilities, Completion, Constraint, Effort, Message, Request, Thinking
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import EngineAnswerError, EngineError, EngineRefusedError, EngineUnreachableError
 
@@ -65,12 +65,22 @@ def capabilities(wire: Wire, model: str) -> Capabilities:
     able = replace(found.able, continues=continues)
     route = _Route(wire, model, _TEXT if found.refusal else _QUESTION)
     if found.answer is not None:
-        able = replace(able, thinking=_thinking(route, able, found.answer))
+        able = _with_thinking(route, able, found.answer)
     return _with_fingerprint(route, _with_constraint(route, able), chats=found.refusal is None)
 
 
 def ask(wire: Wire, model: str, request: Request, able: Capabilities) -> Completion:
     return dialect.completion(wire.post(dialect.path(request), dialect.body(request, model, able)).document)
+
+
+def _asked(wire: Wire, model: str, request: Request, able: Capabilities) -> Completion:
+    """A thought that used the allowance up is an answer that is not finished, also where it comes as a refusal."""
+    try:
+        return ask(wire, model, request, able)
+    except EngineRefusedError as refusal:
+        if _STILL_THINKING.search(str(refusal)):
+            return Completion("", finished=False)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ class _Route:
         plain question is answered meanwhile; else the outage is raised.
         """
         try:
-            return ask(self.wire, self.model, request, able)
+            return _asked(self.wire, self.model, request, able)
         except (EngineRefusedError, EngineAnswerError):
             return None
         except EngineUnreachableError:
@@ -152,10 +162,8 @@ def _chat(wire: Wire, model: str, able: Capabilities) -> _Chat:
     error: EngineError = EngineRefusedError(f"the LLM at {wire.base_url} refuses every form of a chat request")
     for _ in range(_MOST_TRIES):
         try:
-            return _Chat(able, ask(wire, model, _QUESTION, able))
+            return _Chat(able, _asked(wire, model, _QUESTION, able))
         except EngineRefusedError as refusal:
-            if _STILL_THINKING.search(str(refusal)):
-                return _Chat(able, Completion("", finished=False))
             changed = _without_refused(able, str(refusal).partition(" refused (")[2])
             if changed == able:
                 return _Chat(able, None, refusal)
@@ -192,17 +200,21 @@ def _continues(wire: Wire, model: str, able: Capabilities, *, chats: bool) -> bo
     return True
 
 
-def _thinking(route: _Route, able: Capabilities, first: Completion) -> Thinking:
-    """None for a model that answers at once; how to turn thinking off where that works; else always."""
+def _with_thinking(route: _Route, able: Capabilities, first: Completion) -> Capabilities:
+    """None for a model that answers at once; how to turn thinking off where that works; else always, with the least
+    effort that it takes: an easy question answered at once says nothing about a hard one."""
     if _answers_at_once(route, able, first):
-        return "none"
+        return able
     options: tuple[Thinking, ...] = ("template_off", "effort_off")
     for option in options:
         hopeful = replace(able, thinking=option)
         answer = route.attempt(_QUESTION, hopeful)
         if answer is not None and _answers_at_once(route, hopeful, answer):
-            return option
-    return "always"
+            return hopeful
+    always = replace(able, thinking="always")
+    efforts: tuple[Effort, ...] = ("minimal", "low")
+    tried = (replace(always, effort=effort) for effort in efforts)
+    return next((hopeful for hopeful in tried if route.attempt(_QUESTION, hopeful) is not None), always)
 
 
 def _answers_at_once(route: _Route, able: Capabilities, answer: Completion) -> bool:
@@ -238,11 +250,13 @@ def _with_constraint(route: _Route, able: Capabilities) -> Capabilities:
 def _with_fingerprint(route: _Route, able: Capabilities, *, chats: bool) -> Capabilities:
     """Also the most alternatives on either route; a model that always thinks has none of use in chat turns.
 
-    The fingerprint is the log-probs of one fixed prompt, rounded to a hundredth nat: other weights give another one.
+    The fingerprint is the log-probs of one fixed prompt, rounded to a hundredth nat: other weights give another one. So
+    does another effort.
     """
     text = _alternatives(route, able, _TEXT) if able.continues else ()
     chat = _alternatives(route, able, _FINGERPRINTED) if _scores_chat(able, chats=chats) else ()
     parts = [f"{text.strip()}:{math.floor(logprob * 100) / 100}" for text, logprob in (text or chat)[:3]]
+    parts += [f"effort {able.effort}"] if able.effort else []
     return replace(able, text_logprobs=len(text), chat_logprobs=len(chat), fingerprint=" ".join(parts))
 
 
