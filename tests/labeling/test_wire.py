@@ -275,6 +275,24 @@ def test_a_password_in_the_address_is_sent_and_never_shown() -> None:
         assert "pass-word" not in str(error_of(wire))
 
 
+def test_a_query_in_the_address_goes_with_every_request_and_azure_gets_the_key_its_own_way() -> None:
+    path = "/openai/deployments/gpt4o"
+    with LoopbackServer({f"POST {path}{ROUTE}": Answer(200, {"choices": []})}) as server:
+        with wire_to(f"{server.url}{path}?api-version=2024-10-21") as wire:
+            wire.post(ROUTE, ASK)
+            assert wire.base_url == server.url + path
+        assert server.asked[0].path == f"{path}{ROUTE}?api-version=2024-10-21"
+        assert server.asked[0].headers["api-key"] == KEY
+
+
+def test_a_query_may_be_secret_and_other_servers_get_the_key_once() -> None:
+    with LoopbackServer() as server:
+        with wire_to(f"{server.url}/v1?key=pass-word") as wire:
+            assert "pass-word" not in str(error_of(wire))
+        assert server.asked[0].path == f"/v1{ROUTE}?key=pass-word"
+        assert server.asked[0].headers["api-key"] is None
+
+
 def test_an_address_that_is_none_is_named() -> None:
     with pytest.raises(EngineRefusedError, match="OPENAI_BASE_URL is no address"):
         Wire("http://[::bad/v1", "", timeout_s=1)

@@ -3,7 +3,7 @@
 import math
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import httpx2
@@ -45,6 +45,8 @@ _MODERATED = (
     "content exists risk",
     "data_inspection_failed",
 )
+# Azure's classic addresses, `…/openai/deployments/NAME?api-version=…`, want the key in a header of its own.
+_AZURE_VERSION, _AZURE_KEY = "api-version", "api-key"
 # Timed out on the server's side, in conflict with another request, too early.
 _PASSING = {408, 409, 425}
 
@@ -61,13 +63,14 @@ class Wire:
     def __init__(
         self, base_url: str, api_key: str, *, timeout_s: float, connections: int = 64, server: str = "LLM"
     ) -> None:
-        """A name and password in `base_url` are sent as basic auth, in the key's place, and are no part of
-        `self.base_url`. `server` is what errors call it. Raises `EngineRefusedError` for an address or a key that
-        cannot be sent."""
+        """A name and password in `base_url` are sent as basic auth, in the key's place, its query goes with every
+        request, and neither is part of `self.base_url`. `server` is what errors call it. Raises `EngineRefusedError`
+        for an address or a key that cannot be sent."""
         self._server = server
         self._key = _sendable(api_key.strip(), server)
         self._timeout_s = timeout_s
-        self.base_url, auth = _address(base_url)
+        address = _address(base_url)
+        self.base_url = address.shown
         self._who = f"the {server} at {self.base_url}"
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._client = openai.OpenAI(
@@ -75,7 +78,9 @@ class Wire:
             api_key=self._key or "none",
             max_retries=0,
             timeout=timeout_s,
-            http_client=openai.DefaultHttpxClient(limits=limits, timeout=timeout_s, auth=auth),
+            http_client=openai.DefaultHttpxClient(limits=limits, timeout=timeout_s, auth=address.auth),
+            default_query=address.query,
+            default_headers={_AZURE_KEY: self._key} if self._key and _AZURE_VERSION in address.query else None,
         )
         weakref.finalize(self, self._client.close)  # a wire that nobody holds keeps no connections open
 
@@ -178,15 +183,24 @@ def _sendable(api_key: str, server: str) -> str:
     raise EngineRefusedError(f"the {server}'s key holds characters that an HTTP header cannot carry")
 
 
-def _address(url: str) -> tuple[str, tuple[str, str] | None]:
-    """Without the name and password in it, and these."""
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """`shown` is without what may be secret: `auth`, a name and password, and `query`."""
+
+    shown: str
+    auth: tuple[str, str] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+def _address(url: str) -> _Address:
     try:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL as error:
         raise EngineRefusedError(f"OPENAI_BASE_URL is no address: {error}") from None
-    if not parsed.userinfo:
-        return url, None
-    return str(parsed.copy_with(username=None, password=None)), (parsed.username, parsed.password)
+    if not parsed.userinfo and not parsed.query:
+        return _Address(url)
+    auth = (parsed.username, parsed.password) if parsed.userinfo else None
+    return _Address(str(parsed.copy_with(username=None, password=None, query=None)), auth, dict(parsed.params))
 
 
 def _reply(response: httpx2.Response, server: str) -> Reply:
