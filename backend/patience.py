@@ -32,8 +32,8 @@ class Deadline:
 
 @dataclass(slots=True)
 class PatientEngine:
-    """One batch's view of the engine. `durations_s` collects how long each successful call took, `usage` what it took
-    of tokens."""
+    """One batch's view of the engine, which can do the same from the batch's first look on. `durations_s` collects how
+    long each successful call took, `usage` what it took of tokens."""
 
     engine: Engine
     limiter: Limiter
@@ -44,6 +44,7 @@ class PatientEngine:
     usage: Usage = field(default_factory=Usage)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _failed_in_a_row: int = 0
+    _able: Capabilities | None = None
 
     @property
     def model(self) -> str:
@@ -51,7 +52,9 @@ class PatientEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        return self.engine.capabilities
+        if self._able is None:
+            self._able = self.engine.capabilities
+        return self._able
 
     def complete(self, request: Request, *, timeout_s: float | None = None) -> Completion:
         """Up to four tries inside the deadline; raises the last try's error."""

@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from redis import Redis
 
+from backend.engine import endpoint_key
 from backend.labeling import schema as schemas
 from backend.labeling.errors import BudgetError, EngineUnreachableError
 from backend.labeling.prompt import Demonstration, Prompt
 from backend.service import Service
 from backend.settings import Settings
+from backend.store import Store
 from tests.labeling.building import choices
 from tests.labeling.test_labeler_groups import NAMES, letter_of
 from tests.labeling.vectors import values
@@ -143,6 +146,23 @@ def test_a_text_that_moderation_stops_has_no_answer_and_the_others_do(
     assert [outcome.answers is None for outcome in outcomes] == [index == 3 for index in range(8)]
     assert "content filter" in outcomes[3].failure
     assert scripted_llm.calls - before == 15
+
+
+def test_answers_of_an_endpoint_that_changed_meanwhile_are_not_kept_as_if_it_had_not(
+    make: Make, scripted_llm: ScriptedLLM, redis_client: Redis
+) -> None:
+    """Its log-probs, found long ago, are gone; from then on labels are votes, which are other answers."""
+    settings = Settings(openai_base_url=scripted_llm.base_url)
+    kept = '{"chat_logprobs": 20, "fingerprint": "A:-0.1"}'
+    Store(redis_client, max_predictions=1).keep_capabilities(endpoint_key(settings), kept, 60)
+    evaluator, ledger = make()
+    scripted_llm.script = Script(answer=lambda _: {NAMES[7]: 1.0}, faults=lambda *_: Fault(spoil="no_logprobs"))
+    with pytest.raises(EngineUnreachableError, match="another one than a moment ago"):
+        evaluator.label(Prompt("Which?"), EXAMPLES[:4])
+    outcomes = evaluator.label(Prompt("Which?"), EXAMPLES[:4])
+    found = [answers for outcome in outcomes if (answers := outcome.answers)]
+    assert [each.score_kind for answers in found for each in answers.distributions.values()] == ["votes"] * 4
+    assert ledger.spend().from_cache == 0
 
 
 def test_while_embeddings_are_away_nothing_is_answered_in_another_way(make: Make, scripted_llm: ScriptedLLM) -> None:

@@ -127,6 +127,13 @@ def test_calls_and_errors_are_noted_for_the_figures(limiter: Limiter) -> None:
     assert patience.engine.errors == ["EngineUnreachableError", "EngineBusyError"]
 
 
+def test_a_batch_sees_the_same_capabilities_from_its_first_look_on(limiter: Limiter) -> None:
+    patience = Patience(limiter, [])
+    before = patience.engine.capabilities
+    patience.scripted.capabilities = Capabilities(chat_logprobs=20)
+    assert patience.engine.capabilities is before
+
+
 def test_the_rest_of_the_engine_shows_through(limiter: Limiter) -> None:
     patience = Patience(limiter, [])
     assert patience.engine.model == "scripted"

@@ -82,7 +82,8 @@ class Capabilities:
     `chat_logprobs`, `text_logprobs`: most alternatives a token on either route, 0 where log-probs are refused.
     `continues`: a plain completion goes on from the prompt's last character (the `/completions` route works).
     `token_limit`: the name of the parameter. `system_role`: chat turns may begin with a system message. `effort`: the
-    least that a model takes which always thinks, "" where it takes none or need not be told.
+    least that a model takes which always thinks, "" where it takes none or need not be told. `found_at`: seconds since
+    the epoch, 0 for long ago.
     """
 
     server: str = "unknown"
@@ -98,6 +99,7 @@ class Capabilities:
     system_role: bool = True
     seed: bool = True
     effort: Effort = ""
+    found_at: float = 0.0
 
     def logprobs_for(self, style: Literal["chat", "text"]) -> int:
         return self.chat_logprobs if style == "chat" else self.text_logprobs
@@ -111,7 +113,7 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Probed on first use, then remembered; raises `EngineError` when the endpoint cannot be tried."""
+        """Probed on first use, then remembered for a day; raises `EngineError` when the endpoint cannot be tried."""
 
     def complete(self, request: Request, *, timeout_s: float | None = None) -> Completion:
         """`timeout_s` shortens the engine's own limit, never lengthens it."""
