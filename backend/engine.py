@@ -6,15 +6,12 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from backend.labeling.engines.base import Capabilities
-from backend.labeling.engines.openai import Memory, OpenAIEngine
+from backend.labeling.engines.openai import REMEMBER_S, Memory, OpenAIEngine
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import StoreError
 from backend.labeling.labeler import Limits
 from backend.settings import Settings
 from backend.store import Store
-
-# Endpoints are upgraded under their address: what was found is found anew after a day.
-REMEMBER_S = 24 * 3600.0
 
 _CAPABILITIES = TypeAdapter(Capabilities)
 _log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from backend.labeling.errors import AnswerError, PromptTooLongError, TaskError, WhetstoneError
+from backend.labeling.errors import WhetstoneError
 from backend.limiter import Slots
 from backend.patience import Deadline
 
@@ -22,8 +22,8 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a task has no prediction; `retryable` when trying later may help. `of_task` when it lies in the task, in its
-    prompt or in what the LLM made of it, not in the endpoint."""
+    """Why a task has no prediction; `retryable` when trying later may help, `of_task` when it does not lie in the
+    endpoint."""
 
     reason: str
     retryable: bool
@@ -113,8 +113,7 @@ class Lanes(Generic[Made]):
         try:
             return self._make(data)
         except WhetstoneError as error:
-            of_task = isinstance(error, AnswerError | PromptTooLongError | TaskError)
-            return Failure(str(error), error.retryable, of_task)
+            return Failure(str(error), error.retryable, error.of_task)
         except Exception:  # noqa: BLE001 - the thread's boundary: one task's fault must not take its neighbours along
             _log.exception("labelling a task failed unexpectedly")
             return Failure("an internal error, see the log", retryable=False)

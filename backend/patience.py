@@ -32,8 +32,8 @@ class Deadline:
 
 @dataclass(slots=True)
 class PatientEngine:
-    """One batch's view of the engine. `durations_s` collects how long each successful call took, `usage` what it took
-    of tokens."""
+    """One batch's view of the engine, which can do the same from the batch's first look on. `durations_s` collects how
+    long each successful call took, `usage` what it took of tokens."""
 
     engine: Engine
     limiter: Limiter
@@ -44,6 +44,7 @@ class PatientEngine:
     usage: Usage = field(default_factory=Usage)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _failed_in_a_row: int = 0
+    _able: Capabilities | None = None
 
     @property
     def model(self) -> str:
@@ -51,7 +52,9 @@ class PatientEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        return self.engine.capabilities
+        if self._able is None:
+            self._able = self.engine.capabilities
+        return self._able
 
     def complete(self, request: Request, *, timeout_s: float | None = None) -> Completion:
         """Up to four tries inside the deadline; raises the last try's error."""
@@ -63,7 +66,7 @@ class PatientEngine:
                 self.errors.append(type(error).__name__)
                 wait_s = self._wait_s(error, _FIRST_PAUSE_S * 2**attempt)
                 if attempt == tries - 1 or not error.retryable or wait_s >= self.deadline.left_s:
-                    self._failed_in_a_row += not isinstance(error, EngineBusyError)
+                    self._failed_in_a_row += not (error.of_task or isinstance(error, EngineBusyError))
                     raise
                 self.sleep(wait_s)
         raise AssertionError("unreachable")

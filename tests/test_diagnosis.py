@@ -57,7 +57,7 @@ def tried(text: str, script: Script = LLAMA_CPP, data: Any = None, **settings: A
         (VLLM, "log-probs", "ok", "20 alternatives a token in chat turns"),
         (OPENAI, "constraint", "ok", "JSON schemas"),
         (OPENAI, "context", "skipped", "does not tell"),
-        (REASONING, "thinking", "warning", "always: 5 samples"),
+        (REASONING, "thinking", "warning", "always, asked for minimal effort: 5 samples"),
         (REASONING, "parameters", "ok", "max_completion_tokens; temperature is refused"),
         (REASONING, "log-probs", "warning", "votes of 5 samples"),
         (replace(VLLM, thinking="template_off"), "thinking", "ok", "chat_template_kwargs"),
@@ -67,6 +67,9 @@ def tried(text: str, script: Script = LLAMA_CPP, data: Any = None, **settings: A
         (replace(LLAMA_CPP, cached_prompts=0), "prefix cache", "warning", "0%"),
         (replace(LLAMA_CPP, context_tokens=1024), "context", "warning", "1024"),
         (LLAMA_CPP, "seed", "ok", "the same text twice, log-probs within"),
+        (replace(VLLM, rejects=VLLM.rejects | {"seed"}), "seed", "warning", "refused, and left out"),
+        (replace(VLLM, rejects=VLLM.rejects | {"seed"}), "parameters", "ok", "seed is refused"),
+        (replace(VLLM, rejects=VLLM.rejects | {"system"}), "parameters", "ok", "begins the first user turn"),
     ],
 )
 def test_what_an_endpoint_does_is_told_as_it_is(script: Script, name: str, status: str, says: str) -> None:

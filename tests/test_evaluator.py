@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from redis import Redis
 
+from backend.engine import endpoint_key
 from backend.labeling import schema as schemas
 from backend.labeling.errors import BudgetError, EngineUnreachableError
 from backend.labeling.prompt import Demonstration, Prompt
 from backend.service import Service
 from backend.settings import Settings
+from backend.store import Store
 from tests.labeling.building import choices
 from tests.labeling.test_labeler_groups import NAMES, letter_of
 from tests.labeling.vectors import values
@@ -126,6 +129,43 @@ def test_an_example_without_text_has_no_embedding_and_does_not_keep_the_others_f
     outcomes = evaluator.label(ALIKE, [EXAMPLES[0], blank, *EXAMPLES[1:9]])
     assert [outcome.answers is None for outcome in outcomes] == [False, True, *[False] * 8]
     assert [len(texts) for texts in embedded(scripted_llm)] == [5, 8]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"moderated": "Number 3."},
+        {"faults": lambda _, __, body: Fault(spoil="withheld") if "Number 3." in str(body) else None},
+    ],
+    ids=["refused", "withheld"],
+)
+def test_a_text_that_moderation_stops_has_no_answer_and_the_others_do(
+    make: Make, scripted_llm: ScriptedLLM, trouble: dict[str, Any]
+) -> None:
+    evaluator, _ = make()
+    scripted_llm.change(**trouble)
+    before = scripted_llm.calls
+    outcomes = evaluator.label(Prompt("Which?"), EXAMPLES[:8])
+    assert [outcome.answers is None for outcome in outcomes] == [index == 3 for index in range(8)]
+    assert "content filter" in outcomes[3].failure
+    assert scripted_llm.calls - before == 15
+
+
+def test_answers_of_an_endpoint_that_changed_meanwhile_are_not_kept_as_if_it_had_not(
+    make: Make, scripted_llm: ScriptedLLM, redis_client: Redis
+) -> None:
+    """Its log-probs, found long ago, are gone; from then on labels are votes, which are other answers."""
+    settings = Settings(openai_base_url=scripted_llm.base_url)
+    kept = '{"chat_logprobs": 20, "fingerprint": "A:-0.1"}'
+    Store(redis_client, max_predictions=1).keep_capabilities(endpoint_key(settings), kept, 60)
+    evaluator, ledger = make()
+    scripted_llm.script = Script(answer=lambda _: {NAMES[7]: 1.0}, faults=lambda *_: Fault(spoil="no_logprobs"))
+    with pytest.raises(EngineUnreachableError, match="another one than a moment ago"):
+        evaluator.label(Prompt("Which?"), EXAMPLES[:4])
+    outcomes = evaluator.label(Prompt("Which?"), EXAMPLES[:4])
+    found = [answers for outcome in outcomes if (answers := outcome.answers)]
+    assert [each.score_kind for answers in found for each in answers.distributions.values()] == ["votes"] * 4
+    assert ledger.spend().from_cache == 0
 
 
 def test_while_embeddings_are_away_nothing_is_answered_in_another_way(make: Make, scripted_llm: ScriptedLLM) -> None:

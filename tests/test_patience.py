@@ -5,6 +5,7 @@ from redis import Redis
 
 from backend.labeling.engines.base import Capabilities, Completion, Request
 from backend.labeling.errors import (
+    ContentFilterError,
     EngineAnswerError,
     EngineBusyError,
     EngineError,
@@ -104,6 +105,12 @@ def test_an_endpoint_that_is_merely_busy_is_not_given_up(limiter: Limiter) -> No
     assert patience.ask() is DONE
 
 
+def test_texts_that_are_declined_say_nothing_of_the_endpoint(limiter: Limiter) -> None:
+    declined = ContentFilterError("flagged")
+    patience = Patience(limiter, [declined] * 3 + [DOWN, DONE])
+    assert [patience.ask() for _ in range(4)] == [declined] * 3 + [DONE]
+
+
 def test_a_busy_endpoint_pauses_everyone(limiter: Limiter, redis_client: Redis) -> None:
     Patience(limiter, [BUSY_9, DONE]).ask()
     pace = redis_client.hgetall("whetstone:limiter:llm:pace")
@@ -118,6 +125,13 @@ def test_calls_and_errors_are_noted_for_the_figures(limiter: Limiter) -> None:
     patience.ask()
     assert len(patience.engine.durations_s) == 2
     assert patience.engine.errors == ["EngineUnreachableError", "EngineBusyError"]
+
+
+def test_a_batch_sees_the_same_capabilities_from_its_first_look_on(limiter: Limiter) -> None:
+    patience = Patience(limiter, [])
+    before = patience.engine.capabilities
+    patience.scripted.capabilities = Capabilities(chat_logprobs=20)
+    assert patience.engine.capabilities is before
 
 
 def test_the_rest_of_the_engine_shows_through(limiter: Limiter) -> None:

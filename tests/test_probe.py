@@ -62,7 +62,15 @@ def error_of(faults: Callable[[int, str, Any], Fault | None], script: Script = L
         (
             REASONING,
             Capabilities(
-                "unknown", False, 0, 0, "json_schema", "always", token_limit="max_completion_tokens", temperature=False
+                "unknown",
+                False,
+                0,
+                0,
+                "json_schema",
+                "always",
+                token_limit="max_completion_tokens",
+                temperature=False,
+                effort="minimal",
             ),
         ),
         (
@@ -71,7 +79,7 @@ def error_of(faults: Callable[[int, str, Any], Fault | None], script: Script = L
         ),
         (
             Script(thinking="always"),
-            Capabilities("llama.cpp", True, 0, 200, "llguidance", "always", context_tokens=8192),
+            Capabilities("llama.cpp", True, 0, 200, "llguidance", "always", context_tokens=8192, effort="minimal"),
         ),
     ],
     ids=["llama.cpp", "vllm", "openai", "reasoning", "no log-probs", "thinks in its answer"],
@@ -84,6 +92,64 @@ def test_each_kind_of_server_is_found_to_do_what_it_does(script: Script, expecte
 def test_thinking_is_turned_off_the_way_the_server_allows(thinking: Any) -> None:
     found = probed(VLLM, thinking=thinking, separate_reasoning=True)
     assert (found.thinking, found.chat_logprobs) == (thinking, 20)
+
+
+@pytest.mark.parametrize(
+    ("refused", "effort"),
+    [({"none"}, "minimal"), ({"none", "minimal"}, "low"), ({"none", "minimal", "low"}, "")],
+)
+def test_a_model_that_always_thinks_is_asked_for_the_least_effort_that_it_takes(refused: set[str], effort: str) -> None:
+    llm = ScriptedLLM(
+        REASONING, faults=lambda _, __, body: Fault(400) if body.get("reasoning_effort") in refused else None
+    )
+    with wire_to(llm) as wire:
+        found = probe.capabilities(wire, MODEL)
+    assert (found.thinking, found.effort) == ("always", effort)
+    assert effort in found.fingerprint
+    assert llm.calls <= 12
+
+
+@pytest.mark.parametrize(("refused", "able"), [("system", {"system_role": False}), ("seed", {"seed": False})])
+@pytest.mark.parametrize("script", [VLLM, OPENAI], ids=["vllm", "openai"])
+def test_what_labeling_sends_is_tried_and_done_without_where_it_is_refused(
+    script: Script, refused: str, able: dict[str, Any]
+) -> None:
+    whole = probed(script)
+    assert (whole.system_role, whole.seed) == (True, True)
+    assert probed(script, rejects=script.rejects | {refused}) == replace(whole, **able)
+
+
+def test_all_that_can_be_done_without_may_be_refused_at_once() -> None:
+    found = probed(OPENAI, rejects=OPENAI.rejects | {"system", "seed", "max_tokens", "temperature"})
+    assert (found.system_role, found.seed, found.token_limit, found.temperature) == (
+        False,
+        False,
+        "max_completion_tokens",
+        False,
+    )
+    assert found.chat_logprobs == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("seed", {"seed": False}), ("system", {"seed": False, "system_role": False})]
+)
+def test_a_refusal_without_a_name_is_tried_without_the_seed_then_without_the_system_message(
+    name: str, kept: dict[str, Any]
+) -> None:
+    found = probed(VLLM, faults=lambda _, __, body: Fault(422) if name in str(body) else None)
+    assert found == replace(probed(VLLM), **kept)
+
+
+def test_a_chat_template_that_fails_over_a_system_message_is_asked_without_one() -> None:
+    found = probed(VLLM, faults=lambda _, __, body: Fault(500) if "'system'" in str(body) else None)
+    assert found == replace(probed(VLLM), system_role=False)
+
+
+def test_a_wrong_key_is_tried_once() -> None:
+    llm = ScriptedLLM(OPENAI, api_key="right")
+    with wire_to(llm, key="wrong") as wire, pytest.raises(EngineRefusedError):
+        probe.capabilities(wire, MODEL)
+    assert [each.path for each in llm.requests].count(CHAT) == 1
 
 
 @pytest.mark.parametrize("parameter", ["max_tokens", "temperature"])
@@ -109,7 +175,7 @@ def test_a_thought_longer_than_the_allowance_is_a_thought_though_it_comes_as_a_r
     answers = {"POST /v1/chat/completions": Answer(400, refusal), "GET /v1/models": Answer(200, {"data": []})}
     with LoopbackServer(answers) as server:
         found = probe.capabilities(Wire(f"{server.url}/v1", "", timeout_s=30), MODEL)
-    assert found.thinking == "always"
+    assert (found.thinking, found.effort) == ("always", "minimal")
 
 
 @pytest.mark.parametrize("script", [LLAMA_CPP, VLLM, OPENAI, REASONING], ids=["llama.cpp", "vllm", "openai", "thinks"])

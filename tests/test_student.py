@@ -1,6 +1,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,18 @@ def test_an_answer_outside_the_label_set_is_an_outcome(scripted_llm: ScriptedLLM
         (outcome,) = asked.label(NAIVE, examples("x"))
     assert outcome.answers is None
     assert "label" in outcome.failure
+
+
+@pytest.mark.parametrize("trouble", [{"moderated": "odd"}, {"context_tokens": 90}], ids=["moderated", "too long"])
+def test_one_example_that_cannot_be_asked_is_an_outcome_and_the_others_go_on(
+    scripted_llm: ScriptedLLM, trouble: dict[str, Any]
+) -> None:
+    with student(scripted_llm) as asked:
+        asked.label(NAIVE, examples("warm"))
+        scripted_llm.change(**trouble)
+        outcomes = asked.label(NAIVE, examples("I love it", "odd " * 80, "I hate it"))
+    assert [outcome.answers is None for outcome in outcomes] == [False, True, False]
+    assert "content filter" in outcomes[1].failure or "context length" in outcomes[1].failure
 
 
 def test_calls_that_fail_for_a_moment_are_made_again_and_count_once(scripted_llm: ScriptedLLM) -> None:

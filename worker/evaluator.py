@@ -127,6 +127,8 @@ class Evaluator:
         found: dict[str, Outcome] = {}
         left, reason = dict(tasks), ""
         for _ in range(_ROUNDS):
+            if self._name(prompt) != name:
+                raise EngineUnreachableError("the LLM, or what its endpoint can do, is another one than a moment ago")
             answers = self._paid(name, prompt, left)
             failed = {key: failure for key, failure in answers.items() if isinstance(failure, Failure)}
             found |= {key: Outcome(made) for key, made in answers.items() if not isinstance(made, Failure)}

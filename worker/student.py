@@ -11,7 +11,7 @@ from backend.embedding import Bill
 from backend.labeling import selection
 from backend.labeling.embedding import Embedder, Vector
 from backend.labeling.engines.base import Capabilities, Completion, Engine, Request, Usage
-from backend.labeling.errors import AnswerError, EmbeddingRefusedError, EngineBusyError, EngineError, TaskError
+from backend.labeling.errors import EmbeddingRefusedError, EngineBusyError, EngineError, WhetstoneError
 from backend.labeling.labeler import Labeler, Limits
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
@@ -133,7 +133,9 @@ class Student:
     def _outcome(self, prompt: Prompt, example: Example) -> Outcome:
         try:
             return Outcome(self._labeler.ask(prompt, self.schema, example.data))
-        except (AnswerError, TaskError) as error:
+        except WhetstoneError as error:
+            if not error.of_task:
+                raise
             return Outcome(None, str(error))
 
     def close(self) -> None:

@@ -86,17 +86,21 @@ def thinking(able: Capabilities, settings: Settings) -> Check:
         case "always" if settings.prompt_style == "text":
             return Check("thinking", "ok", "in chat turns only, which LLM_PROMPT_STYLE=text does without")
         case "always":
-            found = (
-                f"always: {settings.llm_votes} samples a task, each with {settings.llm_thinking_tokens} tokens to think"
-            )
+            asked = f", asked for {able.effort} effort" if able.effort else ""
+            samples = f"{settings.llm_votes} samples a task, each with {settings.llm_thinking_tokens} tokens to think"
+            found = f"always{asked}: {samples}"
             return Check(
                 "thinking", "warning", found, "A model that answers at once is faster, cheaper and scores finer."
             )
 
 
 def parameters(able: Capabilities) -> Check:
-    temperature = "temperature" if able.temperature else "temperature is refused and left out"
-    return Check("parameters", "ok", f"{able.token_limit}; {temperature}")
+    found = [able.token_limit, "temperature" if able.temperature else "temperature is refused and left out"]
+    if not able.seed:
+        found.append("seed is refused and left out")
+    if not able.system_role:
+        found.append("a system message is refused and begins the first user turn")
+    return Check("parameters", "ok", "; ".join(found))
 
 
 def context(able: Capabilities, settings: Settings) -> Check:

@@ -20,7 +20,7 @@ def way_out(error: EngineError, settings: Settings) -> str:
             return "Start the local LLM with `whetstone up` (or `whetstone llm` alone), or set OPENAI_BASE_URL."
         case EngineUnreachableError():
             return "Is the LLM server up? OPENAI_BASE_URL must point at it; LLM_TIMEOUT_S is how long a call may take."
-        case EngineRefusedError():
+        case EngineRefusedError() if not error.of_task:
             return "Correct OPENAI_API_KEY or LLM_MODEL, whichever the refusal names."
         case EngineBusyError():
             return "Wait and try again, or raise the endpoint's rate limit."

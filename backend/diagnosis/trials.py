@@ -20,6 +20,7 @@ _OWN_SERVERS = {"llama.cpp", "vllm", "ollama"}
 _TOKENS_A_LINE = 20
 _SAMPLED_TOKENS = 16
 _SEED = 11
+_DIFFER = "Scores may differ a little when a task is labelled again."
 # Nats by which log-probs of one prompt may differ before scores can be said to move.
 _DRIFT = 0.05
 # Less of a shared beginning from the cache than this, and something defeats it.
@@ -72,6 +73,8 @@ def _beginning(able: Capabilities) -> str:
 
 def seed(found: Found, settings: Settings) -> Check:
     """The same request twice: is it the same text, and are the log-probs of its first token the same?"""
+    if not found.able.seed:
+        return Check("seed", "warning", "refused, and left out", _DIFFER)
     request = replace(short(_ANIMAL, found.able, settings), temperature=1.0, seed=_SEED, top_logprobs=5)
     request = replace(request, max_tokens=request.max_tokens + _SAMPLED_TOKENS)
     try:
@@ -84,7 +87,7 @@ def seed(found: Found, settings: Settings) -> Check:
     if drift is not None:
         shown += f", log-probs within {drift:.4f}"
     if not same or (drift or 0.0) > _DRIFT:
-        return Check("seed", "warning", shown, "Scores may differ a little when a task is labelled again.")
+        return Check("seed", "warning", shown, _DIFFER)
     return Check("seed", "ok", shown)
 
 

@@ -4,9 +4,13 @@ from typing import ClassVar
 
 
 class WhetstoneError(Exception):
-    """The message names the thing and the value; `hint` is what the operator can do; `exit_code` is the CLI's."""
+    """The message names the thing and the value; `hint` is what the operator can do; `exit_code` is the CLI's.
+
+    `of_task` where it lies in the task, in its prompt or in what the LLM made of it: the task fails alone.
+    """
 
     retryable: ClassVar[bool] = False
+    of_task: ClassVar[bool] = False
     exit_code: ClassVar[int] = 1
     hint: str = ""
 
@@ -33,6 +37,7 @@ class SchemaError(WhetstoneError):
 class TaskError(WhetstoneError):
     """A task that cannot be labelled: it fails alone, and its neighbours go on."""
 
+    of_task = True
     hint = "Correct the task's data, or label it by hand."
 
 
@@ -67,9 +72,17 @@ class EngineRefusedError(EngineError):
 
 
 class PromptTooLongError(EngineRefusedError):
-    """400: the prompt with this task does not fit into the model's context. Others may."""
+    """400 or 413: the prompt with this task does not fit into the model's context. Others may."""
 
+    of_task = True
     hint = "Lower LLM_MAX_TASK_TOKENS, or give the LLM server a larger context."
+
+
+class ContentFilterError(EngineRefusedError):
+    """The endpoint's moderation, or the model itself, declines this task's text. Others may pass."""
+
+    of_task = True
+    hint = "Label the task by hand, or use an endpoint whose content filter lets such texts pass."
 
 
 class EngineAnswerError(EngineError):
@@ -96,6 +109,7 @@ class AnswerError(EngineError):
     """A completion outside the label set: reported, never bent to the nearest label."""
 
     exit_code = 1
+    of_task = True
     hint = "The model does not keep to the label set; `whetstone doctor` shows what the endpoint can enforce."
 
 

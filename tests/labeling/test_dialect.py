@@ -6,7 +6,7 @@ import pytest
 
 from backend.labeling.engines import dialect
 from backend.labeling.engines.base import Capabilities, Message, Request, Step, Token, Usage
-from backend.labeling.errors import EngineAnswerError
+from backend.labeling.errors import ContentFilterError, EngineAnswerError
 from tests.labeling.building import HOSTED, LOCAL
 
 CHAT = Request(messages=(Message("system", "s"), Message("user", "u")), max_tokens=3, top_logprobs=200)
@@ -23,12 +23,20 @@ HELD = replace(CHAT, grammar="%llguidance {}", json_schema='{"type": "object"}')
         (replace(TEXT, top_logprobs=5), LOCAL, {"max_tokens": 1, "temperature": 0.0, "logprobs": 5}),
         (CHAT, Capabilities(token_limit="max_completion_tokens", temperature=False), {"max_completion_tokens": 3}),
         (replace(CHAT, seed=7), Capabilities(), {"max_tokens": 3, "temperature": 0.0, "seed": 7}),
+        (replace(CHAT, seed=7), Capabilities(seed=False), {"max_tokens": 3, "temperature": 0.0}),
         (CHAT, Capabilities(thinking="effort_off", temperature=False), {"max_tokens": 3, "reasoning_effort": "none"}),
         (
             CHAT,
             Capabilities(thinking="template_off", temperature=False),
             {"max_tokens": 3, "chat_template_kwargs": {"enable_thinking": False}},
         ),
+        (
+            CHAT,
+            Capabilities(thinking="always", effort="low", temperature=False),
+            {"max_tokens": 3, "reasoning_effort": "low"},
+        ),
+        (CHAT, Capabilities(thinking="always", temperature=False), {"max_tokens": 3}),
+        (TEXT, Capabilities(thinking="always", effort="low", temperature=False), {"max_tokens": 1}),
         (TEXT, Capabilities(thinking="template_off", temperature=False), {"max_tokens": 1}),
     ],
 )
@@ -70,6 +78,18 @@ def test_turns_keep_their_order_and_roles() -> None:
     assert (dialect.path(CHAT), dialect.path(TEXT)) == ("/chat/completions", "/completions")
 
 
+def test_without_a_system_role_its_text_begins_the_first_user_turn() -> None:
+    others = (Message("assistant", "a"), Message("user", "v"))
+    body = dialect.body(replace(CHAT, messages=CHAT.messages + others), "m", replace(LOCAL, system_role=False))
+    assert [(turn["role"], turn["content"]) for turn in body["messages"]] == [
+        ("user", "s\n\nu"),
+        ("assistant", "a"),
+        ("user", "v"),
+    ]
+    plain = dialect.body(Request(messages=(Message("user", "u"),)), "m", replace(LOCAL, system_role=False))
+    assert plain["messages"] == [{"role": "user", "content": "u"}]
+
+
 def choice(**fields: Any) -> dict[str, Any]:
     return {"choices": [fields], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
 
@@ -95,7 +115,17 @@ def test_both_shapes_of_log_probs_are_read_likeliest_first(document: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "logprobs", [None, {}, {"content": []}, {"content": None}, {"top_logprobs": None}, {"top_logprobs": []}]
+    "logprobs",
+    [
+        None,
+        {},
+        {"content": []},
+        {"content": None},
+        {"content": [{"token": "a", "logprob": -0.1}]},
+        {"content": [{"token": "a", "logprob": -0.1, "top_logprobs": []}]},
+        {"top_logprobs": None},
+        {"top_logprobs": []},
+    ],
 )
 def test_no_log_probs_are_no_alternatives(logprobs: Any) -> None:
     assert dialect.completion(choice(text="a", logprobs=logprobs)).steps == ()
@@ -130,9 +160,9 @@ def test_log_probs_that_are_none_are_refused(value: Any, shape: str) -> None:
         {"choices": {}},
         {"choices": ["text"]},
         {"error": "x"},
-        choice(text="a", logprobs={"content": [{"token": "a"}]}),
         choice(text="a", logprobs={"content": ["a"]}),
         choice(message="a"),
+        choice(message={"content": ["a"]}),
         {**choice(text="a"), "usage": "many"},
     ],
 )
@@ -142,9 +172,31 @@ def test_what_is_no_completion_is_refused(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"message": {"content": None}, "finish_reason": "content_filter"}, "its content filter withheld it"),
+        ({"message": {"content": "no"}, "finish_reason": "content_filter", "logprobs": None}, "withheld it"),
+        ({"text": "", "finish_reason": "content_filter: PROHIBITED_CONTENT"}, "its content filter withheld it"),
+        ({"message": {"content": None, "refusal": "I'm sorry,\nno."}}, r"it refused \(I'm sorry, no.\)"),
+    ],
+)
+def test_an_answer_that_is_withheld_is_of_the_task(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ContentFilterError, match=words) as raised:
+        dialect.completion(choice(**fields))
+    assert (raised.value.of_task, raised.value.retryable) == (True, False)
+
+
+def test_a_label_that_came_before_the_filter_cut_the_answer_counts() -> None:
+    completion = dialect.completion(choice(text=" yes", logprobs=LISTED, finish_reason="content_filter"))
+    assert completion.steps
+
+
+@pytest.mark.parametrize(
     ("fields", "text", "reasoning"),
     [
         ({"message": {"content": "yes"}}, "yes", ""),
+        ({"message": {"content": [{"type": "text", "text": "y"}, {"type": "text", "text": "es"}]}}, "yes", ""),
+        ({"message": {"content": [{"type": "thinking", "thinking": []}, {"text": "yes"}]}}, "yes", ""),
         ({"message": {"content": None}}, "", ""),
         ({"text": None}, "", ""),
         ({"text": ""}, "", ""),

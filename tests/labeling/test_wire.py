@@ -11,6 +11,7 @@ import pytest
 
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import (
+    ContentFilterError,
     EngineAnswerError,
     EngineBusyError,
     EngineError,
@@ -41,7 +42,11 @@ def error_of(wire: Wire, body: dict[str, Any] | None = None) -> EngineError:
 
 
 def refused(status: int, message: str, headers: dict[str, str] | None = None) -> EngineError:
-    answer = Answer(status, {"error": {"message": message, "code": "c"}}, headers or {})
+    return answered(status, {"error": {"message": message, "code": "c"}}, headers)
+
+
+def answered(status: int, body: Any, headers: dict[str, str] | None = None) -> EngineError:
+    answer = Answer(status, body, headers or {})
     with LoopbackServer({f"POST /v1{ROUTE}": answer}) as server, wire_to(f"{server.url}/v1") as wire:
         return error_of(wire)
 
@@ -51,12 +56,71 @@ def refused(status: int, message: str, headers: dict[str, str] | None = None) ->
     [
         "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
         "the request exceeds the available context size (2048 tokens), try increasing it",
+        "The decoder prompt (length 9000) is longer than the maximum model length of 8192.",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "The input token count (2100000) exceeds the maximum number of tokens allowed (1048576).",
     ],
 )
 def test_a_prompt_that_is_too_long_is_no_fault_of_the_endpoint(message: str) -> None:
     error = refused(400, message)
     assert isinstance(error, PromptTooLongError)
     assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "shown"),
+    [
+        (400, {"error": {"message": "Please shorten.", "code": "context_length_exceeded"}}, "Please shorten."),
+        (413, "<html>Request Entity Too Large</html>", "Error code: 413"),
+        (422, {"error": "The input is too long: 5000 of 4096 tokens"}, "The input is too long: 5000 of 4096 tokens"),
+    ],
+)
+def test_a_prompt_that_is_too_long_is_known_by_code_status_or_words(status: int, body: Any, shown: str) -> None:
+    error = answered(status, body)
+    assert isinstance(error, PromptTooLongError)
+    assert str(error).endswith(f"refused ({status}): {shown}")
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (
+            [{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}],
+            "API key not valid.",
+        ),
+        ({"detail": "Not authenticated"}, "Not authenticated"),
+        (
+            {
+                "detail": [
+                    {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Not permitted", "input": "a text"}
+                ]
+            },
+            "['body', 'seed']: Not permitted",
+        ),
+        ({"detail": [7, {}]}, "Error code: 400"),
+        ([], "Error code: 400"),
+        ("<html>a proxy's page</html>", "Error code: 400"),
+    ],
+)
+def test_a_refusal_is_told_in_whatever_form_the_server_gives_it(body: Any, shown: str) -> None:
+    assert str(answered(400, body)).endswith(f"refused (400): {shown}")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"message": "The response was filtered", "code": "content_filter"}),
+        (400, {"message": "No.", "code": None, "innererror": {"code": "ResponsibleAIPolicyViolation"}}),
+        (403, {"message": "Your chosen model requires moderation and your input was flagged", "code": 403}),
+        (400, {"message": "Invalid prompt: your prompt was flagged as potentially violating our usage policy."}),
+    ],
+    ids=["Azure", "Azure, inside", "OpenRouter", "OpenAI"],
+)
+def test_a_text_that_moderation_stops_is_no_fault_of_the_endpoint(status: int, error: dict[str, Any]) -> None:
+    found = answered(status, {"error": error})
+    assert isinstance(found, ContentFilterError)
+    assert (found.of_task, found.retryable) == (True, False)
+    assert f"content filter ({status}): {error['message']}" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +132,7 @@ def test_a_prompt_that_is_too_long_is_no_fault_of_the_endpoint(message: str) -> 
         (404, EngineRefusedError, False),
         (408, EngineUnreachableError, True),
         (409, EngineUnreachableError, True),
-        (413, EngineRefusedError, False),
+        (413, PromptTooLongError, False),
         (422, EngineRefusedError, False),
         (429, EngineBusyError, True),
         (500, EngineUnreachableError, True),
@@ -209,6 +273,24 @@ def test_a_password_in_the_address_is_sent_and_never_shown() -> None:
         assert server.asked[0].headers["Authorization"].startswith("Basic ")
     with wire_to("http://me:pass-word@127.0.0.1:1/v1") as wire:
         assert "pass-word" not in str(error_of(wire))
+
+
+def test_a_query_in_the_address_goes_with_every_request_and_azure_gets_the_key_its_own_way() -> None:
+    path = "/openai/deployments/gpt4o"
+    with LoopbackServer({f"POST {path}{ROUTE}": Answer(200, {"choices": []})}) as server:
+        with wire_to(f"{server.url}{path}?api-version=2024-10-21") as wire:
+            wire.post(ROUTE, ASK)
+            assert wire.base_url == server.url + path
+        assert server.asked[0].path == f"{path}{ROUTE}?api-version=2024-10-21"
+        assert server.asked[0].headers["api-key"] == KEY
+
+
+def test_a_query_may_be_secret_and_other_servers_get_the_key_once() -> None:
+    with LoopbackServer() as server:
+        with wire_to(f"{server.url}/v1?key=pass-word") as wire:
+            assert "pass-word" not in str(error_of(wire))
+        assert server.asked[0].path == f"/v1{ROUTE}?key=pass-word"
+        assert server.asked[0].headers["api-key"] is None
 
 
 def test_an_address_that_is_none_is_named() -> None:

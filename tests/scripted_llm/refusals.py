@@ -53,6 +53,8 @@ def _of_parameters(script: Script, body: Json) -> Refusal | None:
     for rule in sorted(script.rejects):
         name, _, most = rule.partition(">")
         value = body.get(name)
+        if name == "system" and any(turn.get("role") == "system" for turn in body.get("messages") or ()):
+            return _refused("messages", "System role not supported")
         if most and isinstance(value, int) and value > int(most):
             return _refused(name, f"Invalid value for '{name}': must be less than or equal to {most}.")
         if not most and value not in _defaults(name):
@@ -74,6 +76,11 @@ def _refused(name: str, message: str) -> Refusal:
 def _of_prompt(script: Script, prompt: object) -> Refusal | None:
     if not isinstance(prompt, str):
         return _refused("prompt", "The scripted server takes one prompt, as text.")
+    if script.moderated and script.moderated in prompt:
+        message = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
+        body = payloads.error(message, param="prompt", code="content_filter")
+        body["error"]["innererror"] = {"code": "ResponsibleAIPolicyViolation"}
+        return Refusal(HTTPStatus.BAD_REQUEST, body)
     tokens = payloads.count_tokens(prompt)
     if tokens <= script.context_tokens:
         return None

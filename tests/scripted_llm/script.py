@@ -8,7 +8,7 @@ from tests.scripted_llm.answers import keyword_label
 
 Dialect = Literal["llama.cpp", "vllm", "openai"]
 Thinking = Literal["none", "template_off", "effort_off", "always"]
-Spoil = Literal["", "html", "truncated", "nan", "empty_choices", "no_logprobs", "drop"]
+Spoil = Literal["", "html", "truncated", "nan", "empty_choices", "no_logprobs", "withheld", "drop"]
 Answers = Callable[[str], Mapping[str, float]]
 Json = dict[str, Any]
 
@@ -34,10 +34,11 @@ class Script:
 
     `answer`, when set, gives the answer strings' probabilities directly. `off_label` is the mass on filler tokens.
     `whole_words=False` cuts words into tokens of `piece_chars` characters. `honours` names the constraint parameters
-    that are kept (others are ignored), `rejects` the parameters answered 400, `name>N` for values above N, and
-    "completions" for a server without that route. `faults` is asked with the count of completion requests so far, the
-    path and the body; as a sequence it holds one entry a request for completions. `dimensions` are those of embeddings.
-    `slots` is the most generations at once.
+    that are kept (others are ignored), `rejects` the parameters answered 400, `name>N` for values above N,
+    "completions" for a server without that route, "system" for a chat template without that role. `faults` is asked
+    with the count of completion requests so far, the path and the body; as a sequence it holds one entry a request for
+    completions. `dimensions` are those of embeddings. `slots` is the most generations at once. Prompts that hold
+    `moderated` are refused as Azure's filter refuses them.
     """
 
     label: Answers = keyword_label
@@ -61,6 +62,7 @@ class Script:
     per_token_s: float = 0.0
     slots: int | None = None
     dimensions: int = 256
+    moderated: str = ""
 
     def fault(self, index: int, path: str, body: Json) -> Fault | None:
         if callable(self.faults):

@@ -194,6 +194,9 @@ def _reply(call: _Call, answer: payloads.Answer) -> Reply | None:
             return Reply(HTTPStatus.OK, HTML, {"Content-Type": "text/html", **call.fault.headers})
         case "empty_choices":
             body["choices"] = []
+        case "withheld":
+            shown = {"message": {"role": "assistant", "content": None}} if call.chat else {"text": ""}
+            body["choices"] = [{"index": 0, **shown, "logprobs": None, "finish_reason": "content_filter"}]
         case "nan":
             body = _with_nan(body)
         case "truncated":

@@ -7,6 +7,8 @@ Role = Literal["system", "user", "assistant"]
 Constraint = Literal["llguidance", "structured_outputs", "json_schema", "none"]
 Thinking = Literal["none", "template_off", "effort_off", "always"]
 
+Effort = Literal["", "minimal", "low"]
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -93,7 +95,9 @@ class Capabilities:
 
     `chat_logprobs`, `text_logprobs`: most alternatives a token on either route, 0 where log-probs are refused.
     `continues`: a plain completion goes on from the prompt's last character (the `/completions` route works).
-    `token_limit`: the name of the parameter.
+    `token_limit`: the name of the parameter. `system_role`: chat turns may begin with a system message. `effort`: the
+    least that a model takes which always thinks, "" where it takes none or need not be told. `found_at`: seconds since
+    the epoch, 0 for long ago.
     """
 
     server: str = "unknown"
@@ -106,6 +110,10 @@ class Capabilities:
     temperature: bool = True
     context_tokens: int | None = None
     fingerprint: str = ""
+    system_role: bool = True
+    seed: bool = True
+    effort: Effort = ""
+    found_at: float = 0.0
 
     def logprobs_for(self, style: Literal["chat", "text"]) -> int:
         return self.chat_logprobs if style == "chat" else self.text_logprobs
@@ -119,7 +127,7 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Probed on first use, then remembered; raises `EngineError` when the endpoint cannot be tried."""
+        """Probed on first use, then remembered for a day; raises `EngineError` when the endpoint cannot be tried."""
 
     def complete(self, request: Request, *, timeout_s: float | None = None) -> Completion:
         """`timeout_s` shortens the engine's own limit, never lengthens it."""

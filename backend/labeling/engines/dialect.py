@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from backend.labeling.engines.base import Capabilities, Completion, Request, Step, Token, Usage
-from backend.labeling.errors import EngineAnswerError
+from backend.labeling.engines.base import Capabilities, Completion, Message, Request, Step, Token, Usage
+from backend.labeling.errors import ContentFilterError, EngineAnswerError
 
+_SHOWN_CHARACTERS = 300
 CHAT, TEXT = "/chat/completions", "/completions"
 
 # Some chat templates open the thought in the prompt.
@@ -24,7 +25,8 @@ def body(request: Request, model: str, able: Capabilities) -> dict[str, Any]:
     """Only what the endpoint was seen to accept."""
     document: dict[str, Any] = {"model": model}
     if request.messages:
-        document["messages"] = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        turns = request.messages if able.system_role else _without_system(request.messages)
+        document["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns]
         document[able.token_limit] = request.max_tokens
     else:
         document["prompt"] = request.text
@@ -33,9 +35,18 @@ def body(request: Request, model: str, able: Capabilities) -> dict[str, Any]:
             document["stop"] = [request.stop]
     if able.temperature:
         document["temperature"] = request.temperature
-    if request.seed is not None:
+    if able.seed and request.seed is not None:
         document["seed"] = request.seed
     return document | _logprobs(request, able) | _constraint(request, able) | _thinking(request, able)
+
+
+def _without_system(turns: Sequence[Message]) -> Sequence[Message]:
+    """What the system message says begins the first user turn."""
+    first, *others = turns
+    if first.role != "system":
+        return turns
+    texts = [turn.content for turn in (first, *others[:1])]
+    return [Message("user", "\n\n".join(texts)), *others[1:]]
 
 
 def _logprobs(request: Request, able: Capabilities) -> dict[str, Any]:
@@ -65,19 +76,23 @@ def _thinking(request: Request, able: Capabilities) -> dict[str, Any]:
         return {}
     if able.thinking == "template_off":
         return {"chat_template_kwargs": {"enable_thinking": False}}
-    return {"reasoning_effort": "none"} if able.thinking == "effort_off" else {}
+    effort = "none" if able.thinking == "effort_off" else able.effort
+    return {"reasoning_effort": effort} if effort else {}
 
 
 def completion(document: Mapping[str, Any]) -> Completion:
-    """Raises `EngineAnswerError` for anything that is not a completion, or holds log-probs that are no numbers."""
+    """Raises `EngineAnswerError` for anything that is not a completion, or holds log-probs that are no numbers, and
+    `ContentFilterError` where the answer was withheld."""
     try:
         choice = document["choices"][0]
         message = choice.get("message") or {}
-        text = str(choice.get("text") or message.get("content") or "")
+        text = _text(choice.get("text") or message.get("content"))
         steps = _steps(choice.get("logprobs"))
         usage = _usage(document.get("usage") or {})
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise EngineAnswerError(f"the LLM's answer is not a completion: {type(error).__name__} {error}") from error
+    if not steps and (reason := _withheld(choice, message, text)):
+        raise ContentFilterError(f"the LLM gives no answer about this task: {reason}")
     thought = _THOUGHT.match(text)
     return Completion(
         text=text[thought.end() :] if thought else text,
@@ -93,13 +108,30 @@ def completion(document: Mapping[str, Any]) -> Completion:
     )
 
 
+def _text(content: Any) -> str:
+    """Some servers send a list of parts, of which thoughts and refusals hold no `text`."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content)
+    return str(content or "")
+
+
+def _withheld(choice: Mapping[str, Any], message: Mapping[str, Any], text: str) -> str:
+    """Why; empty where nothing was. Gemini's `finish_reason` goes on after the word."""
+    if str(choice.get("finish_reason")).startswith("content_filter"):
+        return "its content filter withheld it"
+    refusal = "" if text else message.get("refusal")
+    return f"it refused ({' '.join(str(refusal).split())[:_SHOWN_CHARACTERS]})" if refusal else ""
+
+
 def _steps(logprobs: Mapping[str, Any] | None) -> tuple[Step, ...]:
     """Chat's list of tokens (llama.cpp uses it for plain completions too), or the older parallel lists."""
     if not logprobs:
         return ()
     if logprobs.get("content"):
+        if not any(place.get("top_logprobs") for place in logprobs["content"]):  # some send the chosen tokens unasked
+            return ()
         return tuple(
-            Step(_raw(place), _ranked([(top, top["logprob"]) for top in place["top_logprobs"]]))
+            Step(_raw(place), _ranked([(top, top["logprob"]) for top in place.get("top_logprobs") or ()]))
             for place in logprobs["content"]
         )
     tops = logprobs.get("top_logprobs") or ()

@@ -11,7 +11,7 @@ from typing import Any
 
 from backend.labeling import grammar
 from backend.labeling.engines import dialect
-from backend.labeling.engines.base import Capabilities, Completion, Constraint, Message, Request, Thinking
+from backend.labeling.engines.base import Capabilities, Completion, Constraint, Effort, Message, Request, Thinking
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import EngineAnswerError, EngineError, EngineRefusedError, EngineUnreachableError
 
@@ -20,13 +20,21 @@ _ALTERNATIVES = (200, 20, 5)
 # Enough for a model that answers at once, and for the JSON that a constraint forces.
 _SHORT = 24
 _THOUGHT = 2048
-_QUESTION = Request(messages=(Message("user", "Is water wet? Answer yes or no."),), max_tokens=_SHORT)
+_USER = Message("user", "Is water wet? Answer yes or no.")
+# All that labeling sends: a system message first, and votes a seed.
+_QUESTION = Request(messages=(Message("system", "You answer in one word."), _USER), max_tokens=_SHORT, seed=1)
+# What the fingerprint is taken of stays as it is: another question would look like another model.
+_FINGERPRINTED = Request(messages=(_USER,))
 _TEXT = Request(text="Question: Is water wet?\nAnswer (yes or no):")
 # Words no model answers by itself: only a constraint brings them out.
 _FORCED = ("zebra-7", "quartz-9")
 # What OpenAI says, as a refusal, when the thought alone was longer than the allowance.
 _STILL_THINKING = re.compile("could not finish|output limit was reached", re.IGNORECASE)
-_MOST_REFUSALS = 4
+_ROLES = re.compile(r"\broles?\b|system|developer instruction", re.IGNORECASE)
+# Of a request's form: not of a key or a model.
+_FORM = re.compile(r"400|422")
+# One for each thing that we could do without, and one more.
+_MOST_TRIES = 5
 
 
 def first_model(wire: Wire) -> str:
@@ -48,19 +56,31 @@ def capabilities(wire: Wire, model: str) -> Capabilities:
     known = Capabilities(server=server, context_tokens=context_tokens)
     found = _chat(wire, model, known)
     continues = _continues(wire, model, found.able, chats=found.refusal is None)
-    if isinstance(found.refusal, EngineUnreachableError) and continues:
-        found = _chat(wire, model, known)  # it may have been an outage that is over
+    # It may have been an outage that is over, or a chat template that fails over a system message.
+    for hopeful in (known, replace(known, system_role=False)):
+        if isinstance(found.refusal, EngineUnreachableError) and continues:
+            found = _chat(wire, model, hopeful)
     if found.refusal is not None and not continues:
         raise found.refusal
     able = replace(found.able, continues=continues)
     route = _Route(wire, model, _TEXT if found.refusal else _QUESTION)
     if found.answer is not None:
-        able = replace(able, thinking=_thinking(route, able, found.answer))
+        able = _with_thinking(route, able, found.answer)
     return _with_fingerprint(route, _with_constraint(route, able), chats=found.refusal is None)
 
 
 def ask(wire: Wire, model: str, request: Request, able: Capabilities) -> Completion:
     return dialect.completion(wire.post(dialect.path(request), dialect.body(request, model, able)).document)
+
+
+def _asked(wire: Wire, model: str, request: Request, able: Capabilities) -> Completion:
+    """A thought that used the allowance up is an answer that is not finished, also where it comes as a refusal."""
+    try:
+        return ask(wire, model, request, able)
+    except EngineRefusedError as refusal:
+        if _STILL_THINKING.search(str(refusal)):
+            return Completion("", finished=False)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +98,7 @@ class _Route:
         plain question is answered meanwhile; else the outage is raised.
         """
         try:
-            return ask(self.wire, self.model, request, able)
+            return _asked(self.wire, self.model, request, able)
         except (EngineRefusedError, EngineAnswerError):
             return None
         except EngineUnreachableError:
@@ -140,13 +160,11 @@ def _context(wire: Wire, model: str, properties: Mapping[str, Any]) -> int | Non
 def _chat(wire: Wire, model: str, able: Capabilities) -> _Chat:
     """Renames or leaves out the parameters that refusals name, until an answer comes."""
     error: EngineError = EngineRefusedError(f"the LLM at {wire.base_url} refuses every form of a chat request")
-    for _ in range(_MOST_REFUSALS):
+    for _ in range(_MOST_TRIES):
         try:
-            return _Chat(able, ask(wire, model, _QUESTION, able))
+            return _Chat(able, _asked(wire, model, _QUESTION, able))
         except EngineRefusedError as refusal:
-            if _STILL_THINKING.search(str(refusal)):
-                return _Chat(able, Completion("", finished=False))
-            changed = _without_refused(able, str(refusal))
+            changed = _without_refused(able, str(refusal).partition(" refused (")[2])
             if changed == able:
                 return _Chat(able, None, refusal)
             able, error = changed, refusal
@@ -156,11 +174,18 @@ def _chat(wire: Wire, model: str, able: Capabilities) -> _Chat:
 
 
 def _without_refused(able: Capabilities, refusal: str) -> Capabilities:
-    """The same where the refusal names no parameter that we could do without."""
+    """What the refusal names, which begins with its status; where it names nothing, the seed, then the system message.
+    The same where there is nothing that we could do without."""
     if "max_tokens" in refusal and able.token_limit == "max_tokens":
         return replace(able, token_limit="max_completion_tokens")  # noqa: S106 - a parameter's name
     if "temperature" in refusal and able.temperature:
         return replace(able, temperature=False)
+    if "seed" in refusal and able.seed:
+        return replace(able, seed=False)
+    if _ROLES.search(refusal) and able.system_role:
+        return replace(able, system_role=False)
+    if _FORM.match(refusal):
+        return replace(able, seed=False) if able.seed else replace(able, system_role=False)
     return able
 
 
@@ -175,17 +200,21 @@ def _continues(wire: Wire, model: str, able: Capabilities, *, chats: bool) -> bo
     return True
 
 
-def _thinking(route: _Route, able: Capabilities, first: Completion) -> Thinking:
-    """None for a model that answers at once; how to turn thinking off where that works; else always."""
+def _with_thinking(route: _Route, able: Capabilities, first: Completion) -> Capabilities:
+    """None for a model that answers at once; how to turn thinking off where that works; else always, with the least
+    effort that it takes: an easy question answered at once says nothing about a hard one."""
     if _answers_at_once(route, able, first):
-        return "none"
+        return able
     options: tuple[Thinking, ...] = ("template_off", "effort_off")
     for option in options:
         hopeful = replace(able, thinking=option)
         answer = route.attempt(_QUESTION, hopeful)
         if answer is not None and _answers_at_once(route, hopeful, answer):
-            return option
-    return "always"
+            return hopeful
+    always = replace(able, thinking="always")
+    efforts: tuple[Effort, ...] = ("minimal", "low")
+    tried = (replace(always, effort=effort) for effort in efforts)
+    return next((hopeful for hopeful in tried if route.attempt(_QUESTION, hopeful) is not None), always)
 
 
 def _answers_at_once(route: _Route, able: Capabilities, answer: Completion) -> bool:
@@ -221,11 +250,13 @@ def _with_constraint(route: _Route, able: Capabilities) -> Capabilities:
 def _with_fingerprint(route: _Route, able: Capabilities, *, chats: bool) -> Capabilities:
     """Also the most alternatives on either route; a model that always thinks has none of use in chat turns.
 
-    The fingerprint is the log-probs of one fixed prompt, rounded to a hundredth nat: other weights give another one.
+    The fingerprint is the log-probs of one fixed prompt, rounded to a hundredth nat: other weights give another one. So
+    does another effort.
     """
     text = _alternatives(route, able, _TEXT) if able.continues else ()
-    chat = _alternatives(route, able, replace(_QUESTION, max_tokens=1)) if _scores_chat(able, chats=chats) else ()
+    chat = _alternatives(route, able, _FINGERPRINTED) if _scores_chat(able, chats=chats) else ()
     parts = [f"{text.strip()}:{math.floor(logprob * 100) / 100}" for text, logprob in (text or chat)[:3]]
+    parts += [f"effort {able.effort}"] if able.effort else []
     return replace(able, text_logprobs=len(text), chat_logprobs=len(chat), fingerprint=" ".join(parts))
 
 
