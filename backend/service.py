@@ -7,13 +7,13 @@ from typing import Any, TypeGuard
 
 import structlog
 
-from backend import fixed_demonstrations
 from backend.batch import Batch, BatchLabeler, Outcome
 from backend.blind import is_blind, lacks_annotations
 from backend.counters import Counters
 from backend.dispatch import Dispatch
 from backend.embedding import make_embedder
 from backend.engine import endpoint_key, limits, make_engine, make_wire
+from backend.fixed_demonstrations import FixedDemonstrations
 from backend.labeling import reasons, templates
 from backend.labeling import schema as schemas
 from backend.labeling.engines.base import Engine
@@ -74,6 +74,7 @@ class Service:
         self.strong = _stronger(settings, self.store)
         self.limits = limits(settings)
         self.embedder = make_embedder(settings)
+        self.fixed = FixedDemonstrations(settings.demonstrations)
         self.batches = BatchLabeler(
             Labeler(self.engine, self.limits, self.strong, self.embedder),
             self.store,
@@ -163,7 +164,7 @@ class Service:
             number,
             Prompt(
                 instruction,
-                demonstrations=fixed_demonstrations.read(self.settings.demonstrations, schema),
+                demonstrations=self.fixed.of(schema),
                 style=self.settings.prompt_style,
             ),
             config_hash=schema.config_hash,
