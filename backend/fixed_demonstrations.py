@@ -1,5 +1,6 @@
 """Demonstrations that people fixed by hand, in a file of labelled rows."""
 
+import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,14 @@ class FixedDemonstrations:
                     self._fitting.clear()
                 found = self._fitting[schema.config_hash] = _fitting(self._path, self._text, schema)
             return found
+
+    def stamp(self) -> tuple[str, float]:
+        """The file's digest, and when it was written, in seconds since 1970; "" and 0 without one."""
+        if self._path is None:
+            return "", 0.0
+        with self._lock:
+            self._refresh(self._path)
+            return hashlib.sha256(self._text).hexdigest()[:16], self._stamp[0] / 1e9 if self._stamp else 0.0
 
     def _refresh(self, path: Path) -> None:
         try:

@@ -7,8 +7,9 @@ from backend.labeling.prompt import Prompt, PromptVersion
 from backend.pushing import Target
 from backend.run_store import MOST_RUNS
 from backend.runs import RunRecord
-from backend.service import SEED, Service
+from backend.service import Service
 from backend.settings import Settings
+from backend.succession import SEED
 from worker import abilities
 from worker.examples import Example
 from worker.optimize import Problem
