@@ -7,6 +7,7 @@ from backend.labeling.prompt import PromptVersion
 from backend.projects import ConflictError
 from backend.service import Service
 from backend.store import ProjectRecord
+from backend.succession import put, under_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +20,19 @@ class Swap:
 
 
 def activate(service: Service, record: ProjectRecord, name: str, *, by: str) -> Swap:
-    """`by` is recorded with it. Open tasks are queued to be predicted anew. Raises `NotKnownError` for no such version,
+    """`by` is recorded with it. Of a version made for another model than labels now the prompt is taken, as a version
+    of its own. Open tasks are queued to be predicted anew. Raises `NotKnownError` for no such version,
     `ConflictError` for one of other labels or when another is made active at the same moment."""
     wanted = version(service, record, name)
     _check(service, record, wanted)
     active = service.store.active(record.key)
     before = active.name if active else None
+    if active:
+        wanted = under_model(service.store, record.key, wanted, active.model)
+        name = wanted.name
     if before == name:
         return Swap(record.numeric_id, before, name)
-    if not service.store.activate(record.key, name, expected=before, by=by):
+    if not put(service.store, record.key, wanted, before, by=by):
         raise ConflictError(f"{name} is not active: another version was made active meanwhile", hint="Look, try again.")
     service.label_open_tasks(record.key)
     return Swap(record.numeric_id, before, name)

@@ -29,7 +29,7 @@ KINDS = {
     "optimize": Kind(OPTIMIZE, timeout_s=6 * 3600),
 }
 # Why work is asked for, the weakest first: a stronger reason stays until a job has settled it.
-TRIGGERS = ("", "reconcile", "watch", "labels", "errors", "drift", "guideline", "forced")
+TRIGGERS = ("", "reconcile", "watch", "labels", "errors", "drift", "guideline", "model", "forced")
 
 
 @dataclass(frozen=True, slots=True)

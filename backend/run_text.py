@@ -11,6 +11,7 @@ _TRIGGERS = {
     "errors": "new errors",
     "drift": "a drift alarm",
     "guideline": "a changed guideline",
+    "model": "a changed model",
     "reconcile": "labels found late",
     "forced": "asked for",
 }

@@ -67,6 +67,22 @@ prune(ARGV[1], ARGV[5])
 return 1
 """
 
+# KEYS[1] whose settings a project goes by: settings, rank, since
+# ARGV[1] the caller's settings, ARGV[2] their rank, ARGV[3] since when they hold
+# Of the same rank the later ones win. Returns nil where the caller's settings hold, else those that do.
+CLAIM = """
+local held = redis.call('HMGET', KEYS[1], 'settings', 'rank', 'since')
+if held[1] then
+  local rank, since = tonumber(held[2]), tonumber(held[3])
+  if rank > tonumber(ARGV[2]) or (rank == tonumber(ARGV[2]) and since > tonumber(ARGV[3])) then
+    if held[1] == ARGV[1] then return false end
+    return held[1]
+  end
+end
+redis.call('HSET', KEYS[1], 'settings', ARGV[1], 'rank', ARGV[2], 'since', ARGV[3])
+return false
+"""
+
 # KEYS[1] the project's record
 # ARGV field, value, field, value...
 UPDATE_PROJECT = """

@@ -2,25 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 import structlog
 
-from backend import fixed_demonstrations
 from backend.batch import Batch, BatchLabeler, Outcome
 from backend.blind import is_blind, lacks_annotations
 from backend.counters import Counters
 from backend.dispatch import Dispatch
 from backend.embedding import make_embedder
 from backend.engine import endpoint_key, limits, make_engine, make_wire
-from backend.labeling import reasons, templates
+from backend.fixed_demonstrations import FixedDemonstrations
+from backend.labeling import reasons
 from backend.labeling import schema as schemas
 from backend.labeling.engines.base import Engine
 from backend.labeling.errors import StoreError
-from backend.labeling.fields import plain
 from backend.labeling.labeler import Labeler
-from backend.labeling.prompt import Prompt, PromptVersion, content_hash
+from backend.labeling.prompt import PromptVersion
 from backend.labeling.schema import LabelingSchema, TextArea
 from backend.lanes import Failure
 from backend.limiter import Limiter, Priority
@@ -29,9 +27,9 @@ from backend.redis_client import connect
 from backend.run_store import RunStore
 from backend.settings import Settings
 from backend.store import ProjectRecord, Store
+from backend.succession import MODEL, Succession
 from backend.windows import Windows
 
-SEED = "seed"
 # Failures of one request that get a line each.
 _SHOWN = 20
 
@@ -60,7 +58,8 @@ class Seen:
 class Service:
     """One a process; connects to nothing until used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, leads: bool = False) -> None:
+        """`leads` for the web service, by whose settings projects go: see `Succession`."""
         client = connect(settings.redis_address)
         self.settings = settings
         self.redis = client  # for the worker's own stores
@@ -74,6 +73,8 @@ class Service:
         self.strong = _stronger(settings, self.store)
         self.limits = limits(settings)
         self.embedder = make_embedder(settings)
+        self.fixed = FixedDemonstrations(settings.demonstrations)
+        self.succession = Succession(self.store, settings, self.fixed, leads=leads)
         self.batches = BatchLabeler(
             Labeler(self.engine, self.limits, self.strong, self.embedder),
             self.store,
@@ -110,9 +111,10 @@ class Service:
         return schemas.parse(config)
 
     def current(self, key: str, config: str) -> Current:
-        """The active version for this configuration. The first request of a project publishes its initial prompt; so
-        does one after the configuration, the model or, before anything was learned or a person chose a version, the
-        instruction changed.
+        """The active version for this configuration. The first request of a project publishes its initial prompt; one
+        after the configuration, the model or, before anything was learned or a person chose a version, the instruction
+        changed publishes what follows (see `Succession`): open tasks are labelled anew, and for another model a run is
+        asked for.
 
         With Redis away: what this process served last, else the initial prompt under the name it would have as the
         first. Raises `SchemaError`.
@@ -127,50 +129,19 @@ class Service:
         _log.warning("Redis is away: serving the last known version", project=key, reason=str(error))
         last = self.store.last_active(key)
         if last is None or last.config_hash != schema.config_hash:
-            last = self._seed(1, schema, expert_instruction="")
+            last = self.succession.seed(1, schema, expert_instruction="")
         return Current(last, schema)
 
     def _published(self, key: str, schema: LabelingSchema) -> PromptVersion:
-        active = self.store.active(key)
-        if active and active.config_hash == schema.config_hash and active.origin != SEED:
-            return active
-        record = self.store.project(key)
-        expert_instruction = record.expert_instruction if record else ""
-        fresh = self._seed(1, schema, expert_instruction=expert_instruction)
-        if active and (_content(active) == _content(fresh) or self._is_chosen(key, active, schema)):
-            return active
-        version = self._seed(self.store.next_number(key), schema, expert_instruction=expert_instruction)
-        if self.store.publish(key, version, active.name if active else None):
+        serving = self.succession.serving(key, schema)
+        if serving.by:
             notes = schema.notes_but(self.rationale_area(schema))
-            _log.info("initial prompt published", project=key, version=version.name, schema_notes=notes)
-            if active:
-                self.label_open_tasks(key)
-        return self.store.active(key) or version  # remembered, in case Redis goes away
-
-    def _is_chosen(self, key: str, active: PromptVersion, schema: LabelingSchema) -> bool:
-        """An initial prompt to which a person, or the rollback test, returned."""
-        if active.config_hash != schema.config_hash:
-            return False
-        latest = next(iter(self.store.activations(key)), None)
-        return latest is not None and latest.version == active.name and latest.by != SEED
-
-    def _seed(self, number: int, schema: LabelingSchema, *, expert_instruction: str) -> PromptVersion:
-        """The setting, else the project's own instruction for annotators, else what the configuration says."""
-        instruction = (
-            self.settings.instruction or plain(expert_instruction).strip() or templates.initial_instruction(schema)
-        )
-        return PromptVersion.of(
-            number,
-            Prompt(
-                instruction,
-                demonstrations=fixed_demonstrations.read(self.settings.demonstrations, schema),
-                style=self.settings.prompt_style,
-            ),
-            config_hash=schema.config_hash,
-            model=self.settings.model_name,
-            origin=SEED,
-            created_at=datetime.now(UTC),
-        )
+            _log.info("prompt published", project=key, version=serving.version.name, by=serving.by, schema_notes=notes)
+        if serving.before:
+            self.label_open_tasks(key)
+        if serving.by == MODEL:
+            self.learn(key, trigger="model")
+        return serving.version
 
     def label(
         self,
@@ -277,10 +248,6 @@ def _stronger(settings: Settings, store: Store) -> Engine | None:
 
 def _is_reasoned(outcome: Outcome) -> TypeGuard[dict[str, Any]]:
     return not isinstance(outcome, Failure) and "rationale" in outcome
-
-
-def _content(version: PromptVersion) -> str:
-    return content_hash(version.prompt, version.config_hash, version.model)
 
 
 def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -37,6 +37,16 @@ class Activation:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`settings` in one text, that a project is to go by `since` then (in seconds): those of a higher `rank` go first,
+    of equals the later ones."""
+
+    settings: str
+    rank: int
+    since: float
+
+
 class VersionStore:
     """Each method is one round trip, unless it says more, and raises `StoreError` only.
 
@@ -53,6 +63,7 @@ class VersionStore:
         self._find_active = client.register_script(scripts.ACTIVE)
         self._add = client.register_script(scripts.ADD_VERSION)
         self._activate = client.register_script(scripts.ACTIVATE)
+        self._find_claim = client.register_script(scripts.CLAIM)
 
     @translated()
     def active(self, project: str) -> PromptVersion | None:
@@ -92,6 +103,13 @@ class VersionStore:
         return self._move(project, name, "", expected, by)
 
     @translated()
+    def claim(self, project: str, claim: Claim) -> str | None:
+        """None where the project goes by these settings, now or from now on; else those that go before."""
+        args: list[str | int] = [claim.settings, claim.rank, f"{claim.since:.6f}"]
+        held = self._find_claim(keys=[project_key(project, "settings")], args=args)
+        return None if held is None else as_text(held)
+
+    @translated()
     def next_number(self, project: str) -> int:
         """From 1; no two callers get the same."""
         return int(self._client.incr(project_key(project, "number")))
@@ -125,8 +143,8 @@ class VersionStore:
         return [_activation(as_text(line)) for line in self._client.lrange(project_key(project, "activations"), 0, -1)]
 
     def previous(self, project: str) -> str | None:
-        """What a rollback returns to: the version that was active before, for the same labeling configuration; None
-        where there is none. Three round trips.
+        """What a rollback returns to: the version that was active before, for the same labeling configuration and
+        model; None where there is none. Three round trips.
 
         Returning counts as undoing: after p1, p2, p3 and back to p2, the next one back is p1, not p3.
         """
@@ -134,8 +152,9 @@ class VersionStore:
         if active is None:
             return None
         names = [activation.version for activation in reversed(self.activations(project))]
-        stored = {version.name: version for version in self.all_versions(project)}
-        return _before(name for name in names if name in stored and stored[name].config_hash == active.config_hash)
+        like = (active.config_hash, active.model)
+        same = {each.name for each in self.all_versions(project) if (each.config_hash, each.model) == like}
+        return _before(name for name in names if name in same)
 
     def _move(self, project: str, name: str, text: str, expected: str | None, by: str) -> bool:
         args: list[str | int] = [name, text, expected or "", by, self._most_versions, self._most_activations]

@@ -81,7 +81,8 @@ class History:
     def add(self, prompt: Prompt, *, origin: str, parent: str | None = None, config: str = CONFIG) -> str:
         version = PromptVersion.of(
             self.service.store.next_number(self.key), prompt,
-            config_hash=self.service.schema(config).config_hash, model="scripted-1", origin=origin, created_at=AT,
+            config_hash=self.service.schema(config).config_hash, model=self.service.settings.model_name,
+            origin=origin, created_at=AT,
         )  # fmt: skip
         self.service.store.add_version(self.key, replace(version, parent=parent))
         return version.name

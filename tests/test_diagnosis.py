@@ -1,6 +1,7 @@
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,3 +225,12 @@ def test_labels_are_not_tried_at_an_endpoint_that_is_away() -> None:
     section = labels.examine(Wanted(config("positive", "negative")), None, Settings(openai_base_url=URL))
     assert section.checks[-1].status == "skipped"
     assert section.ok
+
+
+def test_fixed_demonstrations_that_the_labels_do_not_fit_are_told_and_hinder_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "shown.jsonl"
+    path.write_text('{"text": "x", "label": "happy"}\n{"text": "x", "label": "angry"}\n')
+    script = replace(LLAMA_CPP, answer=lambda _: {"happy": 0.7, "sad": 0.3})
+    checks = {check.name: check for check in tried(config("happy", "sad"), script, demonstrations=path)}
+    assert (checks["demonstrations"].status, checks["label"].status) == ("warning", "ok")
+    assert "line 2: the labeling configuration has no label 'angry'" in checks["demonstrations"].found

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from backend import fixed_demonstrations, settings
+from backend.fixed_demonstrations import FixedDemonstrations
 from backend.labeling import schema as schemas
 from backend.labeling.errors import SettingsError
 from backend.labeling.prompt import Demonstration
@@ -94,3 +96,30 @@ def test_the_first_prompt_shows_them_and_another_file_makes_another_first_prompt
     write(path, [ROW, {"text": "I hate it", "label": "negative"}])
     second = service.current("1", SENTIMENT).version
     assert (len(second.prompt.demonstrations), second.name[:5]) == (2, "p0002")
+
+
+def test_a_project_that_rows_do_not_fit_is_labelled_without_them(tmp_path: Path, redis_url: str) -> None:
+    path = write(tmp_path / "shown.jsonl", [ROW, {"text": "Too loud.", "label": "Sound"}, "{"])
+    service = Service(Settings(redis_url=redis_url, demonstrations=path))
+    with capture_logs() as lines:
+        shown = [service.current(key, SENTIMENT).version.prompt.demonstrations for key in ("1", "1", "2")]
+        other = service.current("3", TOPICS).version.prompt.demonstrations
+    assert [len(each) for each in (*shown, other)] == [1, 1, 1, 1]
+    told = [line["rows"] for line in lines if line["log_level"] == "warning"]
+    assert told == [["line 2", "line 3"], ["line 1", "line 3"]]
+
+
+def test_the_file_is_read_when_it_has_changed_and_outlives_its_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "shown.jsonl", [ROW])
+    fixed = FixedDemonstrations(path)
+    first = fixed.of(SCHEMA)
+    assert fixed.of(SCHEMA) is first
+    write(path, [ROW, {"text": "I hate it", "label": "negative"}])
+    assert len(fixed.of(SCHEMA)) == 2
+    path.unlink()
+    assert len(fixed.of(SCHEMA)) == 2
+
+
+def test_a_file_that_was_never_there_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="DEMONSTRATIONS: /nowhere cannot be read"):
+        FixedDemonstrations(Path("/nowhere")).of(SCHEMA)

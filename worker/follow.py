@@ -92,6 +92,6 @@ def is_due(service: Service, to: Target, asked: Request) -> bool:
         return True
     store = AnnotationStore(service.redis)
     found = _news(service, store, to, annotated.truth(service, to).examples)
-    if asked.trigger in {"drift", "guideline"}:
+    if asked.trigger in {"drift", "guideline", "model"}:
         return found.examples > 0
     return bool(found.trigger(service.settings))

@@ -228,7 +228,8 @@ class _Learning:
         may be others by now, or the project be gone."""
         self._check()
         now = self._target() if finding.decision in ("published", "kept") else to
-        decision = publication.decided(finding, to, now, require_approval=self._settings.require_approval)
+        model, approval = self._settings.model_name, self._settings.require_approval
+        decision = publication.decided(finding, to, now, model=model, require_approval=approval)
         version = publication.version_of(self._service, finding, to, self._now())
         if version and decision == "published":
             self._decide("published", finding, to, version)

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from backend import fixed_demonstrations
 from backend.labeling.fields import plain
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.pushing import Target
 from backend.run_store import MOST_RUNS
 from backend.runs import RunRecord
-from backend.service import SEED, Service
+from backend.service import Service
 from backend.settings import Settings
+from backend.succession import SEED
 from worker import abilities
 from worker.examples import Example
 from worker.optimize import Problem
@@ -37,7 +37,7 @@ def posed(service: Service, settings: Settings, to: Target, examples: tuple[Exam
         teacher_sees_texts=settings.teacher_sees == "examples",
         techniques=abilities.techniques(settings, able),
         samples=settings.rationale_samples,
-        fixed=fixed_demonstrations.read(settings.demonstrations, to.current.schema),
+        fixed=service.fixed.of(to.current.schema),
         cached_token=abilities.cached_token(settings),
         fresh=_fresh(service, to, runs, examples),
         looks_before=_looks_before(to, runs, examples),

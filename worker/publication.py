@@ -3,10 +3,11 @@
 from dataclasses import replace
 from datetime import datetime
 
-from backend.labeling.prompt import PromptVersion, content_hash
+from backend.labeling.prompt import PromptVersion
 from backend.pushing import Target
 from backend.runs import Decision, RunRecord, Spend
 from backend.service import Service
+from backend.succession import stored_or
 from worker import verdict
 from worker.optimize import Finding
 
@@ -32,15 +33,17 @@ def is_carried_out(service: Service, run: RunRecord) -> bool:
     return decided and any(each.by in authors for each in service.store.activations(run.project))
 
 
-def decided(finding: Finding, before: Target, now: Target, *, require_approval: bool) -> Decision:
-    """`before` is what the run began from. Where another version is active by `now`, or the labels are others, its
-    challenger is overtaken."""
+def decided(finding: Finding, before: Target, now: Target, *, model: str, require_approval: bool) -> Decision:
+    """`before` is what the run began from, `model` what it asked. Where another version is active by `now`, for another
+    model, or the labels are others, its challenger is overtaken."""
     if finding.challenger is None or finding.decision not in ("published", "kept"):
         return finding.decision
     if now.current.schema.config_hash != before.current.schema.config_hash:
         return "overtaken"
     if finding.decision == "kept":
         return "kept"
+    if now.current.version.model != model:
+        return "overtaken"
     if now.current.version.name != before.current.version.name:
         return "overtaken"
     return "awaiting_approval" if require_approval else "published"
@@ -52,19 +55,15 @@ def version_of(service: Service, finding: Finding, before: Target, at: datetime)
     if finding.challenger is None or finding.decision not in ("published", "kept"):
         return None
     active, project = before.current.version, before.record.key
-    wanted = content_hash(finding.challenger, active.config_hash, active.model)
-    for version in service.store.all_versions(project):
-        if content_hash(version.prompt, version.config_hash, version.model) == wanted:
-            return version
     made = PromptVersion.of(
-        service.store.next_number(project),
+        1,
         finding.challenger,
         config_hash=active.config_hash,
-        model=active.model,
+        model=service.settings.model_name,
         origin=finding.origin,
         created_at=at,
     )
-    return replace(made, parent=active.name)
+    return stored_or(service.store, project, replace(made, parent=active.name))
 
 
 def told(

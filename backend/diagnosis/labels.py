@@ -11,6 +11,7 @@ from backend.diagnosis.abilities import Found
 from backend.diagnosis.check import Check, Section
 from backend.diagnosis.faults import WOULD_SAY_SOMETHING_ELSE, way_out
 from backend.embedding import make_embedder
+from backend.fixed_demonstrations import FixedDemonstrations
 from backend.labeling import schema as schemas
 from backend.labeling import templates, verbalizer
 from backend.labeling.answers import Question, TaskPrediction
@@ -64,15 +65,16 @@ def examine(wanted: Wanted, found: Found | None, settings: Settings) -> Section:
     area = schema.text_area(settings.rationale_control)
     notes = tuple(Check("note", "warning", note) for note in schema.notes_but(area))
     shown = f"{_count(len(schema.controls), 'control')} to label, {_count(len(schema.fields), 'data field')} to read"
-    checks = (Check("configuration", "ok", shown, needed=True), *notes, *_reasons(schema, settings))
+    told = (*notes, *_reasons(schema, settings), *_demonstrations(schema, settings))
+    checks = (Check("configuration", "ok", shown, needed=True), *told)
     if found is None:
         missing = "the endpoint cannot label"
         return Section(SUBJECT, (*checks, *(Check(control.name, "skipped", missing) for control in schema.controls)))
     data = wanted.data if wanted.data is not None else _sample(schema)
     try:
         trial = _Trial(settings, found, schema, _version(wanted, schema, found, settings), data)
-    except SettingsError as error:
-        return Section(SUBJECT, (*checks, Check("demonstrations", "failed", str(error), error.hint, needed=True)))
+    except SettingsError:  # told above
+        return Section(SUBJECT, checks)
     return Section(SUBJECT, (*checks, *(_try(trial, control) for control in schema.controls)))
 
 
@@ -85,6 +87,15 @@ def _reasons(schema: LabelingSchema, settings: Settings) -> tuple[Check, ...]:
     return (Check(rationale_area.NAME, "warning", found, hint),) if found else ()
 
 
+def _demonstrations(schema: LabelingSchema, settings: Settings) -> tuple[Check, ...]:
+    """Nothing where none are fixed."""
+    try:
+        found = fixed_demonstrations.read(settings.demonstrations, schema)
+    except SettingsError as error:
+        return (Check("demonstrations", "warning", str(error), error.hint),)
+    return (Check("demonstrations", "ok", f"{_count(len(found), 'row')} to show"),) if found else ()
+
+
 def _version(wanted: Wanted, schema: LabelingSchema, found: Found, settings: Settings) -> PromptVersion:
     """The active one where it was made for this configuration, else what would be the first."""
     if wanted.version and wanted.version.config_hash == schema.config_hash:
@@ -92,7 +103,7 @@ def _version(wanted: Wanted, schema: LabelingSchema, found: Found, settings: Set
     instruction = settings.instruction or plain(wanted.expert_instruction).strip()
     prompt = Prompt(
         instruction or templates.initial_instruction(schema),
-        demonstrations=fixed_demonstrations.read(settings.demonstrations, schema),
+        demonstrations=FixedDemonstrations(settings.demonstrations).of(schema),
         style=settings.prompt_style,
     )
     return PromptVersion.of(

@@ -26,6 +26,7 @@ SWAPS = 20
 ANSWERS_A_SWAP = 20  # at one swap a second, 20 requests a second; the clients make as many as the machine can
 CLIENTS = 8
 LABELS = ("positive", "negative", "neutral")
+MODEL = "scripted-1"
 
 
 def made(number: int) -> PromptVersion:
@@ -34,7 +35,7 @@ def made(number: int) -> PromptVersion:
         number,
         Prompt(f"Number {number}. Label it."),
         config_hash=schema.parse(CONFIG).config_hash,
-        model="scripted-1",
+        model=MODEL,
         origin="test",
         created_at=datetime.now(UTC),
     )
@@ -102,7 +103,12 @@ def store(redis_client: Redis) -> Store:
 @pytest.fixture
 def traffic(redis_url: str, store: Store, scripted_llm: ScriptedLLM, tmp_path: Path) -> Iterator[Traffic]:
     scripted_llm.change(label=answer)
-    settings = {"REDIS_URL": redis_url, "OPENAI_BASE_URL": scripted_llm.base_url, "BLIND_SHARE": "0"}
+    settings = {
+        "REDIS_URL": redis_url,
+        "OPENAI_BASE_URL": scripted_llm.base_url,
+        "BLIND_SHARE": "0",
+        "LLM_MODEL": MODEL,
+    }
     with GunicornServer(settings, tmp_path / "log") as server:
         with server.client() as client:
             seed = client.post("/setup", json=setup_body()).json()["model_version"]

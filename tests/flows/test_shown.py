@@ -23,13 +23,14 @@ def published(web: Web, scripted_llm: ScriptedLLM) -> Any:
     def make(**changes: Any) -> Any:
         client = web(**changes)
         client.post("/setup", json=setup_body())
-        store = service_of(client).store
+        service = service_of(client)
+        store = service.store
         shown = tuple(Demonstration(values(text), {"sentiment": ("negative",)}) for text in SHOWN)
         version = PromptVersion.of(
             2,
             Prompt("Say which fits.", demonstrations=shown, shown=1),
             config_hash=schemas.parse(CONFIG).config_hash,
-            model="scripted-1",
+            model=service.settings.model_name,
             origin="learned",
             created_at=datetime.now(UTC),
         )
