@@ -58,10 +58,10 @@ class Seen:
 
 
 class Service:
-    """One a process; connects to nothing until used."""
+    """One a process; connects to nothing until used. `hurried`: as `connect` has it."""
 
-    def __init__(self, settings: Settings) -> None:
-        client = connect(settings.redis_address)
+    def __init__(self, settings: Settings, *, hurried: bool = False) -> None:
+        client = connect(settings.redis_address, hurried=hurried)
         self.settings = settings
         self.redis = client  # for the worker's own stores
         self.store = Store(client, max_predictions=settings.max_cached_predictions)
