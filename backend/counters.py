@@ -15,7 +15,8 @@ import structlog
 from redis import Redis
 
 from backend.labeling.errors import StoreError
-from backend.redis_client import Outage, translated
+from backend.outage import Outage
+from backend.redis_client import translated
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 80.0)
 

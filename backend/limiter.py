@@ -23,7 +23,8 @@ from redis import Redis
 
 from backend import scripts
 from backend.labeling.errors import EngineBusyError, StoreError
-from backend.redis_client import Outage, translated
+from backend.outage import Outage
+from backend.redis_client import translated
 
 Priority = Literal["live", "bulk", "optimize"]
 

@@ -1,10 +1,9 @@
 """The connection to Redis, its keys, and its errors in our words."""
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import AbstractBackoff, ExponentialWithJitterBackoff
@@ -12,6 +11,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from backend.labeling.errors import SettingsError, StoreError
+from backend.outage import Outage
 
 _CREDENTIALS = re.compile(r"//\S*@")
 _ANSWER_S = 5.0
@@ -20,29 +20,6 @@ _HURRIED_S = 1.5
 _HANGS_S = 5.0
 
 _T = TypeVar("_T")
-
-
-class Outage:
-    """What is remembered of a failure, for `for_s` from the last one on: until then nobody need try again."""
-
-    def __init__(self, for_s: float) -> None:
-        self._for_s, self._until = for_s, 0.0
-
-    @property
-    def is_on(self) -> bool:
-        return time.monotonic() < self._until
-
-    def failed(self) -> bool:
-        """True for the first failure since it `passed`."""
-        is_first, self._until = not self._until, time.monotonic() + self._for_s
-        return is_first
-
-    def passed(self) -> None:
-        self._until = 0.0
-
-    def __deepcopy__(self, _memo: object) -> Self:
-        """redis-py gives each connection a copy of its client's retry; they all share this."""
-        return self
 
 
 def connect(url: str, *, hurried: bool = False) -> redis.Redis:

@@ -34,6 +34,8 @@ from backend.windows import Windows
 SEED = "seed"
 # Failures of one request that get a line each.
 _SHOWN = 20
+# Somebody who opened a task waits for as long as one call may take, but not less: short calls are tried again.
+_PATIENCE_S = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -81,6 +83,7 @@ class Service:
             self.counters,
             Windows(client),
             threads=settings.concurrency,
+            patience_s=max(_PATIENCE_S, settings.llm_timeout_s),
         )
 
     def see_project(self, key: str, seen: Seen) -> None:
