@@ -16,7 +16,7 @@ from backend.outage import Outage
 _CREDENTIALS = re.compile(r"//\S*@")
 _ANSWER_S = 5.0
 # Label Studio waits 3 s for the whole of /setup.
-_HURRIED_S = 1.5
+_HURRIED_S = 1.0
 _HANGS_S = 5.0
 
 _T = TypeVar("_T")
@@ -25,8 +25,8 @@ _T = TypeVar("_T")
 def connect(url: str, *, hurried: bool = False) -> redis.Redis:
     """Connects on first use. A lost connection is tried twice more within half a second, then the call fails.
 
-    `hurried`, for requests that a person waits for: a Redis that does not answer in 1.5 s is not asked again for 5 s,
-    by any thread; commands fail at once. Nothing may block for longer than a second then.
+    `hurried`, for requests that a person waits for: a Redis that does not answer within 1 s is not asked again for 5 s,
+    by any thread; commands fail at once. Nothing may block for as long as that then.
     """
     backoff = ExponentialWithJitterBackoff(cap=0.2, base=0.02)
     try:

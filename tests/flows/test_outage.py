@@ -57,7 +57,7 @@ def predict(client: FlaskClient, *texts: str, config: str = CONFIG) -> list[dict
 def test_a_redis_that_hangs_is_waited_for_once_and_labels_come_with_the_last_known_version(
     client: FlaskClient, own_redis: RedisServer
 ) -> None:
-    """One wait of 1.5 s; each command its own waits were 30 s for /setup and minutes for /predict."""
+    """One wait of 1 s; each command its own waits were 30 s for /setup and minutes for /predict."""
     name = version(client)
     own_redis.hang()
     began = time.monotonic()
