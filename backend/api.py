@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import BadRequest, Unauthorized
+from werkzeug.exceptions import BadRequest, Forbidden, MisdirectedRequest, Unauthorized
 
-from backend import events, identity, metrics, readiness
+from backend import addresses, events, identity, metrics, readiness
 from backend.connection import SECRET_HEADER
 from backend.labeling.errors import SchemaError, StoreError
 from backend.model import WhetstoneModel
@@ -33,6 +33,24 @@ def authorize() -> None:
             raise Unauthorized("the webhook's secret is missing or wrong: `whetstone connect` sets it")
     elif settings.basic_auth_user and not _basic_auth_is_right(settings):
         raise Unauthorized("user or password is missing or wrong (BASIC_AUTH_USER, BASIC_AUTH_PASS)")
+
+
+@blueprint.before_app_request
+def refuse_other_sites() -> None:
+    """A browser sends what it remembers of a password along with any page's POST, and names the page's origin. Programs
+    name none, Label Studio's server among them."""
+    origin = request.headers.get("Origin")
+    if request.method == "POST" and origin and not addresses.may_send(origin, request.host, service().settings):
+        raise Forbidden("a page of another site may not change anything here")
+
+
+def refuse_other_names() -> None:
+    """For what a browser reads or changes; Label Studio may call its own routes by any name."""
+    if not addresses.is_own(request.host, service().settings):
+        raise MisdirectedRequest(
+            f"this service does not know itself as {request.host!r}: set PUBLIC_URL to the address by which you open "
+            "it, or set a password (BASIC_AUTH_USER, BASIC_AUTH_PASS)"
+        )
 
 
 def _webhook_is_allowed(settings: Settings) -> bool:

@@ -24,7 +24,7 @@ def create_app(configured: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder="pages/static", template_folder="pages/templates")
     app.config["MAX_CONTENT_LENGTH"] = current.max_body_mb * 1024 * 1024
     app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's default provider has it
-    app.extensions["whetstone"] = Service(current, leads=True)
+    app.extensions["whetstone"] = Service(current, serves=True)
     app.before_request(_begin)
     app.after_request(_end)
     app.register_blueprint(api.blueprint)

@@ -4,6 +4,7 @@ The service and the worker label through this very code, so what is evaluated is
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,13 @@ from backend.labeling.prompt import Prompt, PromptVersion
 from backend.labeling.schema import LabelingSchema
 from backend.lanes import Failure, Lanes
 from backend.limiter import Limiter, Priority
-from backend.patience import Deadline, PatientEngine
+from backend.patience import Deadline, Hurry, PatientEngine, Silence
 from backend.store import Store
 from backend.windows import Windows
 
 _log = structlog.get_logger(__name__)
+# So few tasks are such that somebody opened, and waits for.
+_OPENED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ Outcome = dict[str, Any] | Failure
 
 
 class BatchLabeler:
-    """Holds a pool of threads: make it after forking."""
+    """Holds a pool of threads: make it after forking. Somebody who opened a task waits until the LLM has answered
+    nobody for `patience_s`."""
 
     def __init__(
         self,
@@ -76,12 +80,15 @@ class BatchLabeler:
         windows: Windows,
         *,
         threads: int,
+        patience_s: float = 30.0,
     ) -> None:
         self._labeler = labeler
         self._store = store
         self._limiter = limiter
         self._counters = counters
         self._windows = windows
+        self._patience_s = patience_s
+        self._silences = Silence(), Silence()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="label")
 
     def label(self, batch: Batch) -> list[Outcome]:
@@ -129,21 +136,22 @@ class BatchLabeler:
 
     def _patient(self, deadline: Deadline) -> tuple[Labeler, list[PatientEngine]]:
         """One batch's labeler, and its views of the engines. They share the slots: a 429 of either slows both down."""
-        own = PatientEngine(self._labeler.engine, self._limiter, deadline)
+        own = PatientEngine(self._labeler.engine, self._limiter, deadline, self._silences[0])
         if self._labeler.strong is None:
             return replace(self._labeler, engine=own), [own]
-        strong = PatientEngine(self._labeler.strong, self._limiter, deadline)
+        strong = PatientEngine(self._labeler.strong, self._limiter, deadline, self._silences[1])
         return replace(self._labeler, engine=own, strong=strong), [own, strong]
 
     def _label_missing(self, batch: Batch, missing: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
-        labeler, engines = self._patient(batch.deadline)
+        deadline = self._deadline(batch, missing)
+        labeler, engines = self._patient(deadline)
         lanes = Lanes(
             missing,
             lambda data: labeler.label(batch.version, batch.schema, data),
             lambda made: self._keep(batch, made),
-            batch.deadline,
+            deadline,
         )
-        self._drive(lanes, batch.priority, batch.deadline)
+        self._drive(lanes, batch.priority, deadline)
         outcomes = lanes.outcomes()
         self._count(engines, _results(outcomes))
         made = [outcome for outcome in outcomes.values() if isinstance(outcome, TaskPrediction)]
@@ -151,6 +159,11 @@ class BatchLabeler:
         return {
             key: outcome if isinstance(outcome, Failure) else outcome.to_json() for key, outcome in outcomes.items()
         }
+
+    def _deadline(self, batch: Batch, missing: Mapping[str, Mapping[str, Any]]) -> Deadline:
+        if batch.priority != "live" or len(missing) > _OPENED:
+            return batch.deadline
+        return Hurry(batch.deadline.at, time.monotonic(), self._patience_s, self._silences)
 
     def _drive(self, lanes: Lanes[Any], priority: Priority, deadline: Deadline) -> None:
         try:

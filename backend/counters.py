@@ -4,7 +4,6 @@ A figure is never worth a request: with Redis down it is dropped, with one warni
 """
 
 import json
-import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ import structlog
 from redis import Redis
 
 from backend.labeling.errors import StoreError
+from backend.outage import Outage
 from backend.redis_client import translated
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 80.0)
@@ -47,7 +47,7 @@ class Histogram:
 class Counters:
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._muted_until = 0.0
+        self._outage = Outage(_MUTE_S)
 
     def count(self, name: str, labels: Mapping[str, str] | None = None, amount: float = 1) -> None:
         """Never raises."""
@@ -85,16 +85,15 @@ class Counters:
         return [_histogram(name, durations[name]) for name in sorted(durations)]
 
     def _add(self, key: str, amounts: Mapping[tuple[Any, ...], float]) -> None:
-        if not amounts or time.monotonic() < self._muted_until:
+        if not amounts or self._outage.is_on:
             return
         try:
             self._send(key, amounts)
         except StoreError as error:
-            if not self._muted_until:
+            if self._outage.failed():
                 _log.warning("figures for /metrics are dropped until Redis is back", reason=str(error))
-            self._muted_until = time.monotonic() + _MUTE_S
         else:
-            self._muted_until = 0.0
+            self._outage.passed()
 
     @translated()
     def _send(self, key: str, amounts: Mapping[tuple[Any, ...], float]) -> None:

@@ -61,7 +61,8 @@ class Lanes(Generic[Made]):
         """Returns when every task has an outcome, when all slots were given back, or when the deadline has passed."""
         self._open_lanes(slots.count, slots, pool)
         with self._changed:
-            self._changed.wait_for(lambda: not self._lanes, timeout=max(0.0, self._deadline.left_s))
+            while self._lanes and (left_s := self._deadline.left_s) > 0:
+                self._changed.wait(left_s)
             if self._waiting and not self._lanes and self._deadline.left_s > 0:
                 return
         self.give_up("the batch's time was up")

@@ -23,6 +23,7 @@ from redis import Redis
 
 from backend import scripts
 from backend.labeling.errors import EngineBusyError, StoreError
+from backend.outage import Outage
 from backend.redis_client import translated
 
 Priority = Literal["live", "bulk", "optimize"]
@@ -34,7 +35,7 @@ _WAKE_S = 0.5
 _EASE_S = 0.25
 _DOWN_S = 1.0
 _MOST_PAUSE_S = 600.0
-_MOST_BLOCK_S = 2.0
+_MOST_BLOCK_S = 0.5
 
 
 class Slots(Protocol):
@@ -245,7 +246,7 @@ class _Shared:
         self._run_step = client.register_script(scripts.STEP)
         self._run_back_off = client.register_script(scripts.BACK_OFF)
         self._run_ease = client.register_script(scripts.EASE)
-        self._down_until = 0.0
+        self._outage = Outage(_DOWN_S)
 
     def step(self, lease_id: str, rank: int, wanted: int, count: int, *, take: bool) -> tuple[int, int, float] | None:
         """Count, how many of them to give back, seconds of a pause left."""
@@ -277,19 +278,18 @@ class _Shared:
         self._attempt(lambda: self._run_ease(keys=[self._pace], args=[self.most, successes]))
 
     def _attempt(self, run: Callable[[], Any]) -> Any:
-        if time.monotonic() < self._down_until:
+        if self._outage.is_on:
             return None
         try:
             with translated():
                 found = run()
         except StoreError as error:
-            if not self._down_until:
+            if self._outage.failed():
                 _log.warning(
                     "each process limits its calls to the LLM on its own until Redis is back", reason=str(error)
                 )
-            self._down_until = time.monotonic() + _DOWN_S
             return None
-        self._down_until = 0.0
+        self._outage.passed()
         return found
 
 

@@ -32,6 +32,7 @@ _ERRORS = {
     403: "The request comes from a page of another site",
     404: "There is no such project, version, run or report",
     409: "It does not go with how things stand, or several instances have a project of this id",
+    421: "The Host header names no address that the service knows as its own",
     503: "Redis cannot be reached",
 }
 _ERROR: Document = {
@@ -122,7 +123,7 @@ def document() -> Document:
 
 def _operation(route: _Route) -> Document:
     places = re.findall(r"{(\w+)}", route.path)
-    errors = {401, 503} | ({404, 409} if places else set()) | ({400, 403} if route.method == "post" else set())
+    errors = {401, 421, 503} | ({404, 409} if places else set()) | ({400, 403} if route.method == "post" else set())
     operation: Document = {
         "operationId": route.name,
         "summary": route.summary,

@@ -2,17 +2,21 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from backend.labeling.engines.base import Capabilities, Completion, Engine, Request, Usage
 from backend.labeling.errors import EngineBusyError, EngineError, EngineUnreachableError
 from backend.limiter import Limiter
+from backend.outage import Outage
 
 _TRIES = 4
 _FIRST_PAUSE_S = 0.2
 # After so many calls in a row that no try saved, further ones get one try: a batch does not wait long for a dead LLM.
 _HOPELESS = 3
+# A failure that took so long was silence; one that came sooner cost nobody much.
+_LONG_S = 2.0
+_SILENT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,40 @@ class Deadline:
         return self.at - time.monotonic()
 
 
+class Silence:
+    """An LLM's, shared by all requests of a process. When somebody waited long while it answered nobody, those in a
+    hurry do not ask for 10 s; then one does each 10 s, until it answers."""
+
+    def __init__(self) -> None:
+        self.answered_at = 0.0
+        self._outage = Outage(_SILENT_S)
+
+    def lets_try(self) -> bool:
+        return self._outage.lets_try()
+
+    def answered(self) -> None:
+        self.answered_at = time.monotonic()
+        self._outage.passed()
+
+    def failed(self, began_at: float) -> None:
+        if self.answered_at < began_at <= time.monotonic() - _LONG_S:
+            self._outage.failed()
+
+
+@dataclass(frozen=True, slots=True)
+class Hurry(Deadline):
+    """A deadline that comes sooner where none of the LLMs has answered anybody for `patience_s`, from `since` on."""
+
+    since: float
+    patience_s: float
+    silences: Sequence[Silence]
+
+    @property
+    def left_s(self) -> float:
+        heard_at = max(self.since, *(silence.answered_at for silence in self.silences))
+        return min(self.at, heard_at + self.patience_s) - time.monotonic()
+
+
 @dataclass(slots=True)
 class PatientEngine:
     """One batch's view of the engine, which can do the same from the batch's first look on. `durations_s` collects how
@@ -38,6 +76,7 @@ class PatientEngine:
     engine: Engine
     limiter: Limiter
     deadline: Deadline
+    silence: Silence = field(default_factory=Silence)
     sleep: Callable[[float], None] = time.sleep
     durations_s: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -75,9 +114,16 @@ class PatientEngine:
         """A call that began in time may end late: nobody waits for it any more, but its prediction is kept."""
         if self.deadline.left_s <= 0:
             raise EngineUnreachableError("the batch's time was up before this task's turn came")
-        began = time.perf_counter()
-        completion = self.engine.complete(request, timeout_s=timeout_s)
-        self.durations_s.append(time.perf_counter() - began)
+        if isinstance(self.deadline, Hurry) and not self.silence.lets_try():
+            raise EngineUnreachableError("the LLM let somebody wait a moment ago, and did not answer")
+        began = time.monotonic()
+        try:
+            completion = self.engine.complete(request, timeout_s=timeout_s)
+        except EngineError:
+            self.silence.failed(began)
+            raise
+        self.silence.answered()
+        self.durations_s.append(time.monotonic() - began)
         with self._lock:
             self.usage += completion.usage
         self.limiter.ease()

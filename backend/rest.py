@@ -1,15 +1,14 @@
 """The JSON API under /api: what the command line shows and does, for programs. `openapi` describes it."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Blueprint, request
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
-from werkzeug.exceptions import BadRequest, Forbidden
+from werkzeug.exceptions import BadRequest
 
 from backend import activation, catalog, openapi, run_control
-from backend.api import service
+from backend.api import refuse_other_names, service
 from backend.projects import ConflictError, NotKnownError
 from backend.run_control import RunOptions
 from backend.run_store import MOST_RUNS
@@ -22,14 +21,7 @@ _OPTIONS = TypeAdapter(RunOptions)
 _LISTED = 50
 
 
-@blueprint.before_request
-def refuse_other_sites() -> None:
-    """A browser sends what it remembers of a password along with any page's request; such a page's names its origin."""
-    origin = request.headers.get("Origin")
-    if request.method != "POST" or not origin:
-        return
-    if urlsplit(origin).netloc not in {request.host, urlsplit(service().settings.backend_url).netloc}:
-        raise Forbidden("a page of another site may not change anything here")
+blueprint.before_request(refuse_other_names)
 
 
 @blueprint.errorhandler(NotKnownError)

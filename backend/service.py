@@ -32,6 +32,8 @@ from backend.windows import Windows
 
 # Failures of one request that get a line each.
 _SHOWN = 20
+# Somebody who opened a task waits for as long as one call may take, but not less: short calls are tried again.
+_PATIENCE_S = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -58,9 +60,10 @@ class Seen:
 class Service:
     """One a process; connects to nothing until used."""
 
-    def __init__(self, settings: Settings, *, leads: bool = False) -> None:
-        """`leads` for the web service, by whose settings projects go: see `Succession`."""
-        client = connect(settings.redis_address)
+    def __init__(self, settings: Settings, *, serves: bool = False) -> None:
+        """`serves` for the web service: projects go by its settings (see `Succession`), and it waits for Redis as
+        shortly as `connect` says of who is hurried."""
+        client = connect(settings.redis_address, hurried=serves)
         self.settings = settings
         self.redis = client  # for the worker's own stores
         self.store = Store(client, max_predictions=settings.max_cached_predictions)
@@ -74,7 +77,7 @@ class Service:
         self.limits = limits(settings)
         self.embedder = make_embedder(settings)
         self.fixed = FixedDemonstrations(settings.demonstrations)
-        self.succession = Succession(self.store, settings, self.fixed, leads=leads)
+        self.succession = Succession(self.store, settings, self.fixed, leads=serves)
         self.batches = BatchLabeler(
             Labeler(self.engine, self.limits, self.strong, self.embedder),
             self.store,
@@ -82,6 +85,7 @@ class Service:
             self.counters,
             Windows(client),
             threads=settings.concurrency,
+            patience_s=max(_PATIENCE_S, settings.llm_timeout_s),
         )
 
     def see_project(self, key: str, seen: Seen) -> None:

@@ -88,7 +88,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="the address the service listens on")
     port: int = Field(9090, ge=1, le=65535, description="the service's port")
     public_url: HttpUrl = Field(
-        "", description="the service's address as Label Studio sees it; empty: http://localhost:PORT"
+        "",
+        description="the service's address as Label Studio, and who opens its pages, sees it; "
+        "empty: http://localhost:PORT",
     )
     web_processes: int = Field(2, ge=1, le=64, description="gunicorn's processes")
     web_threads: int = Field(8, ge=2, le=256, description="threads of each process")
@@ -97,7 +99,13 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr = Field(
         SecretStr(""), description="what the webhook's header X-Whetstone-Secret must hold"
     )
-    predict_deadline_s: float = Field(80, gt=0, le=95, description="seconds for one /predict; what is left is queued")
+    predict_deadline_s: float = Field(
+        80,
+        gt=0,
+        le=95,
+        description="seconds for one /predict; what is left is queued, "
+        "of up to 3 tasks once the LLM answered nobody for LLM_TIMEOUT_S",
+    )
     max_body_mb: int = Field(64, ge=1, le=1024, description="largest request body")
     chunk_tasks: int = Field(50, ge=1, le=5000, description="tasks of one bulk labeling job")
     max_cached_predictions: int = Field(200_000, ge=0, description="predictions kept in Redis, oldest dropped first")

@@ -1,6 +1,7 @@
 """A real Redis on a free port, in a folder of its own, that can be stopped and started again with its data."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -50,6 +51,15 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def hang(self) -> None:
+        """It takes connections and commands, and answers none until it is woken."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         self.stop()

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,7 +63,7 @@ class Engine:
 class Bench:
     """A batch labeler with its neighbours."""
 
-    def __init__(self, client: Redis, *, slots: int = 4, threads: int = 4) -> None:
+    def __init__(self, client: Redis, *, slots: int = 4, threads: int = 4, patience_s: float = 1000) -> None:
         self.engine = Engine()
         self.client = client
         self.store = Store(client, max_predictions=1000)
@@ -70,7 +71,13 @@ class Bench:
         self.counters = Counters(client)
         self.windows = Windows(client)
         self.labeler = BatchLabeler(
-            Labeler(self.engine), self.store, self.limiter, self.counters, self.windows, threads=threads
+            Labeler(self.engine),
+            self.store,
+            self.limiter,
+            self.counters,
+            self.windows,
+            threads=threads,
+            patience_s=patience_s,
         )
 
     def label(self, *texts: Any, left_s: float = LIMIT_S) -> list[Outcome]:
@@ -218,3 +225,13 @@ def test_what_was_made_is_counted_for_drift_and_what_was_known_is_not(bench: Ben
     days = bench.windows.days(PROJECT, VERSION.name, today - timedelta(days=1), today)
     assert sum(day.n for day in days) == 3
     assert days[0].labels["mood"].keys() == {"happy"}
+
+
+def test_somebody_who_opened_a_task_does_not_wait_for_the_deadline_of_many(redis_client: Redis) -> None:
+    bench, opened = Bench(redis_client, patience_s=0.5), threading.Event()
+    bench.engine.trouble = lambda _: opened.wait(LIMIT_S)
+    began = time.monotonic()
+    (outcome,) = bench.label("a", left_s=LIMIT_S)
+    assert isinstance(outcome, Failure)
+    assert (outcome.retryable, time.monotonic() - began < LIMIT_S / 2) == (True, True)
+    opened.set()

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -13,7 +14,7 @@ from backend.labeling.errors import (
     EngineUnreachableError,
 )
 from backend.limiter import Limiter
-from backend.patience import Deadline, PatientEngine
+from backend.patience import Deadline, Hurry, PatientEngine, Silence
 
 DOWN, GARBLED, REFUSED = EngineUnreachableError("down"), EngineAnswerError("garbled"), EngineRefusedError("no")
 BUSY, BUSY_9 = EngineBusyError("busy"), EngineBusyError("busy", retry_after_s=9.0)
@@ -97,6 +98,54 @@ def test_after_three_calls_in_a_row_that_no_try_saved_each_gets_one_try(limiter:
     assert patience.ask() is DONE
     assert patience.ask() is DONE
     assert len(patience.waits) == 10
+
+
+def hurried(outcomes: Sequence[EngineError | Completion], limiter: Limiter, silence: Silence) -> Patience:
+    patience = Patience(limiter, outcomes)
+    now = time.monotonic()
+    patience.engine.deadline, patience.engine.silence = Hurry(now + 1000, now, 1000, [silence]), silence
+    return patience
+
+
+def silent() -> Silence:
+    """Somebody waited for three seconds in vain."""
+    silence = Silence()
+    silence.failed(time.monotonic() - 3)
+    return silence
+
+
+def test_who_is_in_a_hurry_does_not_ask_an_llm_that_let_somebody_wait(limiter: Limiter) -> None:
+    silence = silent()
+    patience = hurried([DONE], limiter, silence)
+    assert "let somebody wait" in str(patience.ask())
+    assert patience.scripted.left == [DONE]
+    silence.answered()
+    assert patience.ask() is DONE
+
+
+def test_who_is_in_no_hurry_asks_and_its_answer_is_known_to_all(limiter: Limiter) -> None:
+    silence = silent()
+    patience = Patience(limiter, [DONE])
+    patience.engine.silence = silence
+    assert patience.ask() is DONE
+    assert hurried([DONE], limiter, silence).ask() is DONE
+
+
+def test_failures_that_cost_no_time_or_came_while_others_were_answered_are_no_silence(limiter: Limiter) -> None:
+    silence = Silence()
+    began = time.monotonic() - 3
+    silence.answered()
+    silence.failed(began)
+    assert hurried([DOWN, DOWN, DONE], limiter, silence).ask() is DONE
+
+
+@pytest.mark.parametrize(("since_s", "answered", "is_over"), [(0, False, False), (99, False, True), (99, True, False)])
+def test_a_hurry_is_over_when_nobody_was_answered_for_so_long(since_s: float, answered: bool, is_over: bool) -> None:
+    now, silences = time.monotonic(), [Silence(), Silence()]
+    if answered:
+        silences[1].answered()
+    assert (Hurry(now + 1000, now - since_s, 60, silences).left_s <= 0) is is_over
+    assert Hurry(now, now - since_s, 60, silences).left_s <= 0
 
 
 def test_an_endpoint_that_is_merely_busy_is_not_given_up(limiter: Limiter) -> None:

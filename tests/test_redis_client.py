@@ -1,8 +1,14 @@
+import time
+from contextlib import suppress
+
 import pytest
 import redis
 
 from backend.labeling.errors import SettingsError, StoreError
 from backend.redis_client import connect, translated
+from tests.redis_server import RedisServer
+
+LIMIT_S = 60
 
 
 def redis_errors(base: type[redis.RedisError] = redis.RedisError) -> list[type[redis.RedisError]]:
@@ -38,3 +44,30 @@ def test_an_address_that_makes_no_sense_is_a_settings_error_without_its_password
 def test_a_unix_socket_is_an_address() -> None:
     with pytest.raises(StoreError, match="cannot be reached"), translated():
         connect("unix:///nowhere/redis.sock?db=0").ping()
+
+
+def test_a_hurried_client_waits_for_a_redis_that_hangs_once_and_asks_it_again_later() -> None:
+    """Each wait is a connection of its own, taken by the kernel; redis-server counts them when it wakes."""
+    with RedisServer() as server:
+        client = connect(server.url, hurried=True)
+        before = connections(client)
+        server.hang()
+        for _ in range(20):
+            with pytest.raises(StoreError, match="cannot be reached"), translated():
+                client.pipeline().set("a", 1).get("a").execute()
+        server.wake()
+        assert connections(client) - before < 10
+
+
+def test_a_client_in_no_hurry_may_block_for_longer(redis_url: str) -> None:
+    assert connect(redis_url).blpop(["nothing"], timeout=3) is None
+
+
+def connections(client: redis.Redis) -> int:
+    """That Redis has taken so far, once it answers."""
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        with suppress(redis.TimeoutError):
+            return int(client.info("stats")["total_connections_received"])
+        time.sleep(0.05)
+    raise AssertionError("Redis does not answer")

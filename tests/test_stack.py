@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from backend.settings import Settings
 from backend.stack import PortError, Stack, exported, free_port, printer
@@ -101,6 +102,23 @@ def test_a_program_that_is_not_there_is_named(supervisor: Supervisor) -> None:
 def test_a_child_that_dies_is_started_again_and_again(supervisor: Supervisor, output: Output) -> None:
     supervisor.start(python("import os; print(os.getpid(), flush=True); os.kill(os.getpid(), 9)"))
     until(lambda: len(set(output.of("child"))) >= 3)
+
+
+def test_a_child_that_cannot_be_started_again_is_tried_until_it_can(
+    supervisor: Supervisor, output: Output, tmp_path: Path
+) -> None:
+    """As while its program is being replaced, or memory is short."""
+    program, away = tmp_path / "program", tmp_path / "away"
+    program.write_text(
+        f"#!{sys.executable}\nprint('here', flush=True); import os; os.rename({str(program)!r}, {str(away)!r})"
+    )
+    program.chmod(0o700)
+    with capture_logs() as logs:
+        supervisor.start(Child(name="child", command=(str(program),)))
+        until(lambda: sum("No such file" in line.get("reason", "") for line in logs) >= 2)
+    assert output.of("child") == ["here"]
+    away.rename(program)
+    until(lambda: len(output.of("child")) >= 2)
 
 
 def test_children_stop_in_reverse_order(supervisor: Supervisor, output: Output) -> None:

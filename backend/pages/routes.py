@@ -5,14 +5,13 @@ from datetime import UTC, datetime
 import structlog
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import Forbidden, HTTPException, NotFound
+from werkzeug.exceptions import Forbidden, HTTPException, MisdirectedRequest, NotFound
 
 from backend import activation, catalog, run_control, run_text
-from backend.api import service
+from backend.api import refuse_other_names, service
 from backend.labeling.errors import StoreError, WhetstoneError
 from backend.pages import content
 from backend.projects import ConflictError, NotKnownError
-from backend.rest import refuse_other_sites
 from backend.run_control import RunOptions
 from backend.store import ProjectRecord
 
@@ -43,7 +42,7 @@ def refuse_strangers() -> None:
     """Browsers name the origin of each form; programs have the API."""
     if request.method == "POST" and not request.headers.get("Origin"):
         raise Forbidden("this is for forms of a browser, which name their origin; programs use /api")
-    refuse_other_sites()
+    refuse_other_names()
 
 
 @blueprint.after_request
@@ -61,6 +60,11 @@ def refused(error: WhetstoneError) -> tuple[str, int]:
 @blueprint.errorhandler(Forbidden)
 def forbidden(error: HTTPException) -> tuple[str, int]:
     return _error(403, error.description or error.name, "Open the page anew and try again.")
+
+
+@blueprint.errorhandler(MisdirectedRequest)
+def misdirected(error: HTTPException) -> tuple[str, int]:
+    return _error(421, error.description or error.name, "")
 
 
 @blueprint.get("/")

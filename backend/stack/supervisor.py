@@ -44,7 +44,7 @@ class Child:
 
 class Supervisor:
     """`start` and `stop` belong to one thread. A child that dies after `start` is started again after `delay_s`,
-    doubled with each death up to `longest_delay_s`."""
+    doubled with each death, and each start that fails, up to `longest_delay_s`."""
 
     def __init__(self, write: Write, *, delay_s: float = 1.0, longest_delay_s: float = 30.0) -> None:
         self._write = write
@@ -136,13 +136,23 @@ class _Keeper:
             self._kill_group()
             delay = self._shortest if time.monotonic() - began > _STEADY_S else delay
             _log.error(f"{self.name} ended and starts again", ending=_ending(code), in_s=delay)
-            if self._stopping.wait(delay):
+            while not self._stopping.wait(delay):
+                delay = min(delay * 2, self._longest)
+                if self._is_started_again(delay):
+                    break
+            else:
                 return
-            delay = min(delay * 2, self._longest)
-            with self._spawning:
-                if self._stopping.is_set():
-                    return
+
+    def _is_started_again(self, next_delay: float) -> bool:
+        with self._spawning:
+            if self._stopping.is_set():
+                return False
+            try:
                 self._spawn()
+            except StartError as error:
+                _log.error(f"{self.name} is tried again", reason=str(error), in_s=next_delay)
+                return False
+            return True
 
     def stop(self) -> None:
         """A second SIGTERM makes some children (RQ's worker) drop their work and put it back."""

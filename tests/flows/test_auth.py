@@ -1,12 +1,13 @@
 """Who may call what."""
 
+import json
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.flows.conftest import Web
+from tests.flows.conftest import Web, service_of
 from tests.flows.payloads import predict_body, setup_body, tasks
 
 USER, PASSWORD, SECRET = "label-studio", "correct horse", "battery staple"
@@ -106,3 +107,49 @@ def test_a_refusal_says_what_to_set(web: Web) -> None:
     client = web(**BASIC, **HOOK)
     assert "BASIC_AUTH_USER" in client.get("/versions").json["error"]
     assert "whetstone connect" in client.post("/webhook", json={}).json["error"]
+
+
+@pytest.mark.parametrize("settings", [{}, HOOK, BASIC | HOOK])
+@pytest.mark.parametrize("path", ["/webhook", "/setup", "/predict", "/validate", "/train"])
+def test_a_page_of_another_site_is_refused_whatever_a_browser_remembers(
+    path: str, settings: dict[str, str], web: Web, captured: Callable[[str], Any]
+) -> None:
+    """As a form or a script sends it without asking first: its text is taken for JSON."""
+    client = web(**settings)
+    headers = RIGHT | {"X-Whetstone-Secret": SECRET, "Origin": "http://evil.example", "Content-Type": "text/plain"}
+    body = json.dumps(captured("webhook_project_updated")["body"] | setup_body())
+    assert client.post(path, data=body, headers=headers).status_code == 403
+    assert service_of(client).store.projects() == []
+
+
+@pytest.mark.parametrize("settings", [{}, HOOK])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("GET", "/projects/1"), ("GET", "/api/projects"), ("POST", "/webhook")]
+)
+def test_a_name_that_someone_else_pointed_here_opens_nothing(
+    method: str, path: str, settings: dict[str, str], web: Web
+) -> None:
+    headers = {"Host": "evil.example:9090", "Accept": "text/html", "X-Whetstone-Secret": SECRET}
+    origin = {"Origin": "http://evil.example:9090"} if method == "POST" else {}
+    assert web(**settings).open(path, method=method, headers=headers | origin, json={}).status_code in {403, 421}
+
+
+@pytest.mark.parametrize("path", ["/", "/api/projects"])
+def test_an_unknown_name_is_told_the_way_out_and_known_by_it(path: str, web: Web) -> None:
+    headers = {"Host": "gpu.example.com:9090", "Accept": "text/html"}
+    assert "PUBLIC_URL" in web().get(path, headers=headers).text
+    assert web(public_url="http://gpu.example.com:9090").get(path, headers=headers).status_code == 200
+    assert web(**BASIC).get(path, headers=headers | RIGHT).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/versions"])
+def test_what_watches_may_call_by_any_name(path: str, web: Web) -> None:
+    assert web().get(path, headers={"Host": "backend.internal:9090"}).status_code == 200
+
+
+def test_label_studio_may_call_by_any_name(web: Web, captured: Callable[[str], Any]) -> None:
+    client, headers = web(), {"Host": "backend.internal:9090"}
+    assert client.post("/setup", json=setup_body(), headers=headers).status_code == 200
+    assert client.post("/predict", json=predict_body(tasks(["I love it"])), headers=headers).status_code == 200
+    body = captured("webhook_project_updated")["body"]
+    assert client.post("/webhook", json=body, headers=headers).status_code == 201

@@ -164,6 +164,21 @@ def test_a_slow_llm_is_given_up_after_its_time_and_the_rest_goes_on(web: Web, sc
     assert (results[0], label(results[1])) == ({}, "negative")
 
 
+def test_an_llm_that_hangs_is_waited_for_once_by_who_opens_tasks_one_after_the_other(
+    web: Web, scripted_llm: ScriptedLLM, redis_client: Redis, pushes: dict[str, str]
+) -> None:
+    """Each task was asked four times, for as long as a /predict of a thousand tasks may take. A time of 3 s is long."""
+    client = web(**pushes, llm_timeout_s=3)
+    predict(client, "It holds water.")
+    calls = scripted_llm.calls
+    scripted_llm.change(faults=lambda *_: Fault(delay_s=3600))
+    assert [predict(client, f"{LOVED} {number}", first=number) for number in range(1, 5)] == [[{}]] * 4
+    assert scripted_llm.calls - calls <= 3
+    assert queued_tasks(redis_client) == [1, 2, 3, 4]
+    scripted_llm.change(faults=())
+    until(lambda: all(predict(client, HATED)))
+
+
 def test_many_failures_do_not_flood_the_log(client: Any, scripted_llm: ScriptedLLM, logged: Logs) -> None:
     scripted_llm.stop()
     logged()

@@ -1,6 +1,7 @@
 """Redis goes away, and comes back."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from tests.flows.conftest import Logs, Web, service_of, until
+from tests.flows.conftest import LIMIT_S, Logs, Web, service_of, until
 from tests.flows.payloads import (
     CONFIG,
     HATED,
@@ -51,6 +52,21 @@ def predict(client: FlaskClient, *texts: str, config: str = CONFIG) -> list[dict
     assert response.status_code == 200
     results: list[dict[str, Any]] = response.json["results"]
     return results
+
+
+def test_a_redis_that_hangs_is_waited_for_once_and_labels_come_with_the_last_known_version(
+    client: FlaskClient, own_redis: RedisServer
+) -> None:
+    """One wait of 1 s; each command its own waits were 30 s for /setup and minutes for /predict."""
+    name = version(client)
+    own_redis.hang()
+    began = time.monotonic()
+    assert version(client) == name
+    assert complaints(CONFIG, predict(client, LOVED, HATED), name) == []
+    assert time.monotonic() - began < LIMIT_S / 3
+    own_redis.wake()
+    until(lambda: client.get("/versions").status_code == 200)
+    assert version(client) == name
 
 
 def test_a_service_that_starts_without_redis_labels_all_the_same(
