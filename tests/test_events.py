@@ -96,6 +96,14 @@ def test_training_asked_for_again_and_again_is_one_run(service: Service, event: 
     assert service.dispatch.request(PROJECT, "optimize").trigger == "forced"
 
 
+@pytest.mark.parametrize("told", [0, None, "1", {}])
+def test_training_is_forced_where_label_studio_does_not_ask_by_itself(
+    told: object, service: Service, event: Event
+) -> None:
+    events.receive(service, event("START_TRAINING", project={"min_annotations_to_start_training": told}))
+    assert service.dispatch.request(PROJECT, "optimize").trigger == "forced"
+
+
 @pytest.mark.parametrize(
     ("name", "trigger"),
     [

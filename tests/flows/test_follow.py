@@ -83,6 +83,21 @@ def test_a_run_is_due_after_enough_new_labels(client: FlaskClient, annotate: Ann
     assert asked(client) == Request(1, "labels")
 
 
+def test_training_on_each_annotation_waits_for_enough_labels_too(
+    client: FlaskClient, annotate: Annotate, captured: Callable[[str], Any], redis_client: Redis
+) -> None:
+    """With Label Studio's toggle on, each annotation sends this first."""
+    training = event("START_TRAINING", captured("webhook_start_training"))
+    training["project"]["min_annotations_to_start_training"] = 1
+    for _ in range(LABELS - 1):
+        assert client.post("/webhook", json=training).status_code == 201
+        annotate(1)
+    assert (queued(redis_client), queued(redis_client, OPTIMIZE)) == ([], [])
+    client.post("/webhook", json=training)
+    annotate(1)
+    assert asked(client) == Request(1, "labels")
+
+
 def test_fewer_labels_will_do_when_predictions_were_wrong(
     client: FlaskClient, annotate: Annotate, redis_client: Redis
 ) -> None:
