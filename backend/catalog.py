@@ -18,7 +18,7 @@ from backend.versions import Activation
 @dataclass(frozen=True, slots=True)
 class ProjectEntry:
     """`id` is Label Studio's, `key` tells it from the same id of another instance, `name` is what people call it, ""
-    where Label Studio has not told. `run` is the latest."""
+    where Label Studio has not told. `run` is the latest. `gone`: Label Studio has it no more."""
 
     id: int
     key: str
@@ -26,6 +26,7 @@ class ProjectEntry:
     label_studio_url: str
     active: str | None
     run: RunRecord | None
+    gone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,10 @@ class VersionList:
 
 
 def entries(service: Service) -> list[ProjectEntry]:
-    return [_entry(service, record) for record in service.store.projects()]
+    return [entry(service, record) for record in service.store.projects()]
 
 
-def _entry(service: Service, record: ProjectRecord) -> ProjectEntry:
+def entry(service: Service, record: ProjectRecord) -> ProjectEntry:
     active = service.store.active(record.key)
     return ProjectEntry(
         id=record.numeric_id,
@@ -81,6 +82,7 @@ def _entry(service: Service, record: ProjectRecord) -> ProjectEntry:
         label_studio_url=record.label_studio_url,
         active=active.name if active else None,
         run=service.runs.latest(record.key),
+        gone=record.gone,
     )
 
 

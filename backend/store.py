@@ -27,7 +27,8 @@ _SCANNED = 500
 class ProjectRecord:
     """All that is kept of a project: Label Studio's payloads hold tokens, which must not come here.
 
-    `name` is what people call it. `backend_id` and `title` are of our row in Label Studio, as last set there.
+    `name` is what people call it. `backend_id` and `title` are of our row in Label Studio, as last set there. `gone`:
+    Label Studio said so when last asked for it.
     """
 
     key: str
@@ -38,6 +39,7 @@ class ProjectRecord:
     backend_id: int | None = None
     title: str = ""
     name: str = ""
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def test_only_name_configuration_and_guideline_of_a_project_are_kept(service: Se
         "backend_id": None,
         "title": "",
         "name": "Ticket sentiment",
+        "gone": False,
     }
 
 

@@ -1,12 +1,11 @@
 """What the pages show, read from the stores."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from backend import catalog, prompt_text
+from backend import catalog, projects, prompt_text
 from backend.catalog import ProjectEntry, VersionEntry, VersionPage
 from backend.dispatch import OPTIMIZE
 from backend.labeling.errors import SchemaError
@@ -84,19 +83,17 @@ class PromptPage:
 
 
 def overview(service: Service) -> list[ProjectLine]:
-    """Sorted by number."""
-    configs = {record.key: record.config for record in service.store.projects()}
-    entries = sorted(catalog.entries(service), key=lambda entry: (entry.id, entry.key))
-    several = Counter(entry.id for entry in entries)
+    """Sorted by number, those that are gone last."""
+    records = service.store.projects()
     return [
         ProjectLine(
-            entry,
-            str(entry.id) if several[entry.id] == 1 else entry.key,
-            _called(entry.id, entry.name),
-            _labels(service, configs.get(entry.key, "")),
-            _site(entry.label_studio_url),
+            catalog.entry(service, record),
+            projects.address(records, record),
+            _called(record.numeric_id, record.name),
+            _labels(service, record.config),
+            _site(record.label_studio_url),
         )
-        for entry in entries
+        for record in sorted(records, key=lambda record: (record.gone, record.numeric_id, record.key))
     ]
 
 

@@ -74,11 +74,34 @@ def test_to_a_machine_the_first_page_is_not_there(accept: str, client: FlaskClie
 
 
 def test_projects_of_one_number_are_told_apart_by_their_keys(client: FlaskClient, history: History) -> None:
-    other = History(service_of(client), key="1.1795000000")
+    other = History(service_of(client), key="1.1795000000", url="http://other.test")
     linked = set(re.findall(r'href="(/projects/[^"/]+)"', client.get("/", headers=BROWSER).text))
     assert linked == {f"/projects/{PROJECT}", f"/projects/{other.key}"}
     assert all(client.get(path, headers=BROWSER).status_code == 200 for path in linked)
     assert client.get("/projects/1", headers=BROWSER).status_code == 409
+
+
+def test_a_project_that_label_studio_has_no_more_stands_last_with_the_way_to_forget_it(
+    client: FlaskClient, history: History
+) -> None:
+    other = History(service_of(client), key="2.1795346384")
+    service_of(client).store.update_project(PROJECT, gone=True)
+    page = client.get("/", headers=BROWSER)
+    assert re.findall(r'<h2><a href="(/projects/[^"]+)"', page.text) == ["/projects/2", "/projects/1"]
+    assert words(page).count("gone from Label Studio") == 1
+    assert "whetstone projects forget 1" in words(page)
+    assert PROJECT not in client.get("/metrics").text
+    assert other.key in client.get("/metrics").text
+
+
+def test_after_label_studio_was_made_anew_a_number_means_the_latest_project(
+    client: FlaskClient, history: History
+) -> None:
+    later = History(service_of(client), key="1.1795400000")
+    linked = set(re.findall(r'href="(/projects/[^"/]+)"', client.get("/", headers=BROWSER).text))
+    assert linked == {"/projects/1", f"/projects/{PROJECT}"}
+    assert client.post("/projects/1/rollback", headers=HERE).status_code == 303
+    assert (later.active(), history.active()) == (later.seed, history.learned)
 
 
 def test_a_project_shows_its_last_verdict_and_versions_with_their_lineage(
