@@ -12,6 +12,7 @@ from backend.labeling.errors import SchemaError
 from backend.pages import charts
 from backend.pages.charts import Mark
 from backend.report_layout import BASIS, Section
+from backend.run_text import DECISIONS
 from backend.runs import RunRecord
 from backend.service import Service
 from backend.store import ProjectRecord
@@ -182,7 +183,7 @@ def _report(service: Service, record: ProjectRecord) -> ReportPart | None:
 def _served(point: Mapping[str, Any]) -> Mark:
     """Hollow where the prompt stayed."""
     share = point["accuracy"]
-    decision = (point["decision"] or "now").replace("_", " ")
+    decision = DECISIONS.get(point["decision"], "serves now")
     said = f"{point['labels']} labels, {point['version']}: right on {share['words']}; {decision}"
     changed = point["decision"] == "published"
     return Mark(point["labels"], share["value"] or 0.0, share["low"], share["high"], said, hollow=not changed)

@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from html import unescape
 
 import pytest
@@ -12,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from tests.flows.conftest import Web, service_of
 from tests.flows.payloads import CONFIG, PROJECT
-from tests.histories import LEARNED, URL, History
+from tests.histories import AT, LEARNED, URL, History
 
 Open = Callable[..., TestResponse]
 PUSHES = {"label_studio_url": URL, "label_studio_api_key": "k"}
@@ -111,6 +112,16 @@ def test_a_project_shows_its_last_verdict_and_versions_with_their_lineage(
     assert "It now says that sarcasm is negative." in page
     assert f"from {history.seed}" in page
     assert "1 demonstration; 1 rule; 2 definitions; scores fitted on 64 labels" in page
+    assert (page.count("active since 20"), page.count("last active from 20")) == (1, 1)
+
+
+def test_times_and_words_are_such_as_people_know(read: Callable[[str], str], history: History) -> None:
+    history.save(history.run("run-3", decision="no_headroom", started_at=AT + timedelta(hours=2)))
+    page = read("/projects/1")
+    assert "begun 2026-03-01 14:00 UTC" in page
+    assert "not published: nothing tried was better" in page
+    assert "on 50 labels that the search did not see" in page
+    assert "made for other labels" in page
 
 
 def test_the_report_stands_on_the_page_as_people_read_it(client: FlaskClient, history: History) -> None:
@@ -133,7 +144,7 @@ def test_a_run_under_way_shows_how_far_it_is_and_the_page_renews_itself(client: 
         page = client.get("/projects/1?done=started", headers=BROWSER)
     assert '<progress max="1" value="0.4"' in page.text
     assert '<meta http-equiv="refresh" content="4; url=/projects/1">' in page.text
-    for said in ("race, 40%", "Candidates alive 5", "Best so far 81.0%"):
+    for said in ("race, 40%", "Prompts still in the running 5", "Best so far 81.0%"):
         assert said in words(page)
 
 
