@@ -69,6 +69,8 @@ def test_only_name_configuration_and_guideline_of_a_project_are_kept(service: Se
         "title": "",
         "name": "Ticket sentiment",
         "gone": False,
+        "labels": None,
+        "new_labels": None,
     }
 
 

@@ -78,6 +78,9 @@ def learned(client: FlaskClient, labels: int) -> None:
 def test_a_run_is_due_after_enough_new_labels(client: FlaskClient, annotate: Annotate, redis_client: Redis) -> None:
     annotate(LABELS - 1)
     assert queued(redis_client, OPTIMIZE) == []
+    record = service_of(client).store.project(PROJECT)
+    assert record
+    assert (record.labels, record.new_labels) == (LABELS - 1, LABELS - 1)
     annotate(1)
     assert queued(redis_client, OPTIMIZE) == [("optimize", [PROJECT])]
     assert asked(client) == Request(1, "labels")

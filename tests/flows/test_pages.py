@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
+from itertools import takewhile
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from backend.alarms import Alarm, AlarmStore, Raised
 from tests.flows.conftest import Web, service_of
 from tests.flows.payloads import CONFIG, PROJECT
 from tests.histories import AT, LEARNED, URL, History
@@ -113,6 +115,46 @@ def test_a_project_shows_its_last_verdict_and_versions_with_their_lineage(
     assert f"from {history.seed}" in page
     assert "1 demonstration; 1 rule; 2 definitions; scores fitted on 64 labels" in page
     assert (page.count("active since 20"), page.count("last active from 20")) == (1, 1)
+
+
+def test_before_the_first_report_a_project_shows_what_is_labelled_and_how_many_labels_a_run_needs(
+    read: Callable[[str], str], history: History
+) -> None:
+    store = history.service.store
+    assert "until the next run" not in read("/projects/1")
+    store.begin_bulk(PROJECT, history.learned, 1200)
+    store.advance_bulk(PROJECT, history.learned, done=1100, failed=3)
+    store.update_project(PROJECT, labels=132, new_labels=12)
+    page = read("/projects/1")
+    assert "Pre-annotated 1,100 of 1,200 3 failed" in page
+    assert "Labels 132 12 of 20 new labels until the next run" in page
+    store.update_project(PROJECT, new_labels=25)
+    assert "25 new since the last run" in read("/projects/1")
+
+
+def test_drift_is_shown_until_a_report_tells_of_it(read: Callable[[str], str], history: History) -> None:
+    alarms = AlarmStore(history.service.redis)
+    alarms.add(PROJECT, Raised(Alarm("model", "The model is another.", 2.0), history.learned, AT))
+    assert "drift 2026-03-01 12:00 UTC: The model is another." in read("/projects/1")
+    history.report()
+    assert "drift 2026" not in read("/projects/1")
+    alarms.add(PROJECT, Raised(Alarm("labels", "Labels shift.", 1.5), history.learned, AT + timedelta(hours=1)))
+    assert "drift 2026-03-01 13:00 UTC: Labels shift." in read("/projects/1")
+
+
+def test_a_page_reads_versions_and_runs_once(client: FlaskClient, history: History) -> None:
+    def reads(path: str) -> list[str]:
+        with history.service.redis.monitor() as monitor:
+            client.get(path, headers=BROWSER)
+            history.service.redis.echo("over")
+            commands = iter(monitor.next_command, None)
+            return [command["command"] for command in takewhile(lambda each: each["command"] != "ECHO over", commands)]
+
+    key = f"whetstone:project:{PROJECT}"
+    page, prompt = reads("/projects/1"), reads(f"/projects/1/prompts/{history.waiting}")
+    assert page.count(f"HVALS {key}:versions") == 1
+    assert sum(each.startswith(f"ZREVRANGE {key}:runs:order") for each in page) == 1
+    assert f"HVALS {key}:versions" not in prompt
 
 
 def test_times_and_words_are_such_as_people_know(read: Callable[[str], str], history: History) -> None:
