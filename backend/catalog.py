@@ -12,13 +12,13 @@ from backend.run_store import MOST_RUNS
 from backend.runs import Decision, Estimate, RunRecord
 from backend.service import Service
 from backend.store import ProjectRecord
-from backend.versions import Activation
+from backend.versions import Activation, previous
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectEntry:
     """`id` is Label Studio's, `key` tells it from the same id of another instance, `name` is what people call it, ""
-    where Label Studio has not told. `run` is the latest."""
+    where Label Studio has not told. `run` is the latest. `gone`: Label Studio has it no more."""
 
     id: int
     key: str
@@ -26,6 +26,7 @@ class ProjectEntry:
     label_studio_url: str
     active: str | None
     run: RunRecord | None
+    gone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,10 @@ class VersionList:
 
 
 def entries(service: Service) -> list[ProjectEntry]:
-    return [_entry(service, record) for record in service.store.projects()]
+    return [entry(service, record) for record in service.store.projects()]
 
 
-def _entry(service: Service, record: ProjectRecord) -> ProjectEntry:
+def entry(service: Service, record: ProjectRecord) -> ProjectEntry:
     active = service.store.active(record.key)
     return ProjectEntry(
         id=record.numeric_id,
@@ -81,6 +82,7 @@ def _entry(service: Service, record: ProjectRecord) -> ProjectEntry:
         label_studio_url=record.label_studio_url,
         active=active.name if active else None,
         run=service.runs.latest(record.key),
+        gone=record.gone,
     )
 
 
@@ -91,11 +93,7 @@ def project(service: Service, given: str) -> ProjectRecord:
 
 def versions(service: Service, record: ProjectRecord) -> VersionList:
     """Those that were never active too."""
-    store, key = service.store, record.key
-    active = store.active(key)
-    name = active.name if active else None
-    known = _Known(name, _config_hash(service, record), store.activations(key), service.runs.runs(key, MOST_RUNS))
-    return VersionList(name, store.previous(key), tuple(known.entry(version) for version in store.all_versions(key)))
+    return history(service, record).listed(service.store.all_versions(record.key))
 
 
 def version(service: Service, record: ProjectRecord, name: str) -> PromptVersion:
@@ -109,10 +107,8 @@ def version(service: Service, record: ProjectRecord, name: str) -> PromptVersion
 
 def page(service: Service, record: ProjectRecord, name: str) -> VersionPage:
     """Raises `NotKnownError`."""
-    found = version(service, record, name)
-    entry = next(entry for entry in versions(service, record).versions if entry.name == name)
-    made_by = service.runs.run(record.key, entry.run) if entry.run else None
-    return VersionPage(entry, found.prompt, prompt_text.render(found), made_by)
+    found, known = version(service, record, name), history(service, record)
+    return VersionPage(known.entry(found), found.prompt, prompt_text.render(found), known.made(found))
 
 
 def run(service: Service, record: ProjectRecord, run_id: str | None = None) -> RunRecord:
@@ -125,28 +121,31 @@ def run(service: Service, record: ProjectRecord, run_id: str | None = None) -> R
     return found
 
 
-def _config_hash(service: Service, record: ProjectRecord) -> str | None:
-    """None for a configuration that cannot be labelled with."""
-    try:
-        return service.schema(record.config).config_hash
-    except SchemaError:
-        return None
-
-
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What entries of one project are made from."""
+class History:
+    """What entries of one project are made from. `config_hash` is of its labeling configuration now; activations and
+    runs: latest first."""
 
-    active: str | None
+    active: PromptVersion | None
     config_hash: str | None
     activations: Sequence[Activation]
     runs: Sequence[RunRecord]
 
+    def listed(self, stored: Sequence[PromptVersion]) -> VersionList:
+        before = previous(self.active, self.activations, stored) if self.active else None
+        return VersionList(
+            self.active.name if self.active else None, before, tuple(self.entry(version) for version in stored)
+        )
+
+    def made(self, version: PromptVersion) -> RunRecord | None:
+        """The run that did."""
+        return next((run for run in self.runs if run.challenger == version.name), None)
+
     def entry(self, version: PromptVersion) -> VersionEntry:
-        made_by = next((run for run in self.runs if run.challenger == version.name), None)
+        made_by = self.made(version)
         return VersionEntry(
             name=version.name,
-            active=version.name == self.active,
+            active=self.active is not None and version.name == self.active.name,
             fits=version.config_hash == self.config_hash,
             origin=version.origin,
             parent=version.parent,
@@ -159,3 +158,18 @@ class _Known:
             decision=made_by.decision if made_by else None,
             estimate=made_by.estimate if made_by else None,
         )
+
+
+def history(service: Service, record: ProjectRecord) -> History:
+    """Four round trips."""
+    store, key = service.store, record.key
+    runs = service.runs.runs(key, MOST_RUNS)
+    return History(store.active(key), _config_hash(service, record), store.activations(key), runs)
+
+
+def _config_hash(service: Service, record: ProjectRecord) -> str | None:
+    """None for a configuration that cannot be labelled with."""
+    try:
+        return service.schema(record.config).config_hash
+    except SchemaError:
+        return None

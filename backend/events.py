@@ -40,9 +40,18 @@ def _queue(service: Service, key: str, action: str, payload: Mapping[str, Any]) 
         service.queue_tasks(key, _task_ids(payload.get("tasks")))
         if payload["project"].get("total_annotations_number") != 0:
             service.follow(key)  # imported tasks may bring annotations, of which no event tells
+    elif action == "START_TRAINING" and _trains_itself(payload["project"]):
+        service.follow(key)
     elif action == "START_TRAINING":
         service.label_open_tasks(key)
         service.learn(key, trigger="forced")
+
+
+def _trains_itself(project: Mapping[str, Any]) -> bool:
+    """Whether Label Studio sends START_TRAINING by itself too, with every annotation or every N-th. A click is then the
+    same event, so that neither forces a run."""
+    every = project.get("min_annotations_to_start_training")
+    return isinstance(every, int) and every > 0
 
 
 def _see(service: Service, key: str, project: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from backend.alarms import KINDS, AlarmStore
 from backend.counters import Count
 from backend.service import Service
+from backend.store import ProjectRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -66,7 +67,7 @@ def _counters(service: Service) -> Iterator[Metric]:
 
 def _active(service: Service) -> Metric:
     family = GaugeMetricFamily("whetstone_active_version", "1 for the version served", labels=["project", "version"])
-    for record in service.store.projects():
+    for record in _there(service):
         active = service.store.active(record.key)
         if active:
             family.add_metric([record.key, active.name], 1)
@@ -78,10 +79,15 @@ def _drift(service: Service) -> Metric:
     family = GaugeMetricFamily(
         "whetstone_drift_alarms", "alarms since the active version is served", labels=["project", "kind"]
     )
-    for record in service.store.projects():
+    for record in _there(service):
         active = service.store.active(record.key)
         raised = AlarmStore(service.redis).alarms(record.key) if active else []
         counts = Counter(each.alarm.kind for each in raised if active and each.version == active.name)
         for kind in KINDS if active else ():
             family.add_metric([record.key, kind], counts[kind])
     return family
+
+
+def _there(service: Service) -> Iterator[ProjectRecord]:
+    """Without projects that Label Studio has no more."""
+    return (record for record in service.store.projects() if not record.gone)

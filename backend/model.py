@@ -49,4 +49,4 @@ class WhetstoneModel(LabelStudioMLBase):  # type: ignore[misc] # the base class 
 @lru_cache(maxsize=1)
 def _service_of(configured: Settings) -> Service:
     logs.configure(configured)
-    return Service(configured, leads=True)
+    return Service(configured, serves=True)

@@ -66,12 +66,13 @@ def make_client(settings: Settings) -> LabelStudioClient:
 
 def target(service: Service, client: LabelStudioClient, project_id: int, *, key: str = "") -> Target:
     """Asks Label Studio for the project as it is now. Raises `ProjectGoneError` when there is none, or when `key` names
-    another instance's."""
-    project = _project(client, project_id)
-    if key and project.key != key:
-        raise ProjectGoneError(
-            f"project {project_id} at {client.url} is {project.key}, not {key}: another Label Studio's"
-        )
+    another instance's; it is kept that the project of `key` is gone, until it is seen again."""
+    try:
+        project = _project(client, project_id, key)
+    except ProjectGoneError:
+        if key:
+            service.store.update_project(key, gone=True)
+        raise
     seen = Seen(project.config, expert_instruction=project.expert_instruction, name=project.title)
     current = service.current_after_seeing(project.key, seen)
     record = service.store.project(project.key)
@@ -79,13 +80,18 @@ def target(service: Service, client: LabelStudioClient, project_id: int, *, key:
     return Target(record, current, service.settings.blind_share, project.task_number)
 
 
-def _project(client: LabelStudioClient, project_id: int) -> Project:
+def _project(client: LabelStudioClient, project_id: int, key: str) -> Project:
     try:
-        return client.project(project_id)
+        project = client.project(project_id)
     except LabelStudioRefusedError as error:
         if error.status == HTTPStatus.NOT_FOUND:
             raise ProjectGoneError(str(error)) from None
         raise
+    if key and project.key != key:
+        raise ProjectGoneError(
+            f"project {project_id} at {client.url} is {project.key}, not {key}: another Label Studio's"
+        )
+    return project
 
 
 def push(service: Service, client: LabelStudioClient, to: Target, task_ids: Sequence[int]) -> Pushed:

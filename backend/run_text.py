@@ -1,8 +1,9 @@
 """An optimization run as people read it: the verdict, the gain with its interval, and what it cost."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from backend.runs import Decision, Estimate, RunRecord, Spend
+from backend.runs import Decision, Estimate, EstimateKind, RunRecord, Spend
 
 _SHOWN_IDS = 12
 _TRIGGERS = {
@@ -15,17 +16,27 @@ _TRIGGERS = {
     "reconcile": "labels found late",
     "forced": "asked for",
 }
-_DECISIONS: dict[Decision, str] = {
+DECISIONS: dict[Decision, str] = {
     "published": "published",
     "awaiting_approval": "better, awaits approval",
     "kept": "not published: the gain is not sure enough",
-    "no_headroom": "not published: no headroom",
+    "no_headroom": "not published: nothing tried was better",
     "too_few_labels": "not published: too few labels",
     "overtaken": "not published: another version, or other labels, came in between",
     "rolled_back": "rolled back: new labels show the active prompt to be worse than the one before",
     "out_of_budget": "not published: out of budget",
     "failed": "failed",
 }
+_LABELS: dict[EstimateKind, str] = {
+    "cross-fitted": "labels, each answered by a prompt chosen without it",
+    "holdout": "labels that the search did not see",
+    "prequential": "later labels",
+}
+
+
+def when(at: datetime) -> str:
+    """To the minute, in UTC, whatever the zone of who asks."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def headline(run: RunRecord) -> str:
@@ -36,7 +47,7 @@ def headline(run: RunRecord) -> str:
         return f"under way: {run.stage or 'beginning'}, {run.progress:.0%}"
     if run.state == "canceled":
         return "canceled"
-    return _DECISIONS[run.decision] if run.decision else "done"
+    return DECISIONS[run.decision] if run.decision else "done"
 
 
 def verdict(run: RunRecord) -> str:
@@ -47,7 +58,7 @@ def verdict(run: RunRecord) -> str:
 def gain(estimate: Estimate) -> str:
     before, after = estimate.active_accuracy, estimate.challenger_accuracy
     return (
-        f"{before:.1%} → {after:.1%} on {estimate.n} labels ({estimate.kind}): "
+        f"{before:.1%} → {after:.1%} on {estimate.n} {_LABELS[estimate.kind]}: "
         f"{100 * estimate.gain:+.1f} points, 90 % interval {100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}; "
         f"better with probability {estimate.p_better:.2f}"
     )
@@ -65,7 +76,7 @@ def spend(spent: Spend) -> str:
 
 def _first(run: RunRecord) -> str:
     compared = f"{run.challenger} against {run.active}" if run.challenger else f"against {run.active}"
-    began = f"begun {run.started_at.astimezone():%Y-%m-%d %H:%M} ({_TRIGGERS.get(run.trigger, run.trigger)})"
+    began = f"begun {when(run.started_at)} ({_TRIGGERS.get(run.trigger, run.trigger)})"
     return f"Run {run.id}, {began}: {compared}, {run.labels} labels; {headline(run)}."
 
 

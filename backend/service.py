@@ -49,12 +49,13 @@ class Current:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What Label Studio told of a project, by itself or when it was asked; None is what it did not tell. `name` is what
-    people call it."""
+    people call it. What is seen is not `gone`."""
 
     config: str
     label_studio_url: str | None = None
     expert_instruction: str | None = None
     name: str | None = None
+    gone: bool = False
 
 
 class Service:

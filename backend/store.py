@@ -27,7 +27,9 @@ _SCANNED = 500
 class ProjectRecord:
     """All that is kept of a project: Label Studio's payloads hold tokens, which must not come here.
 
-    `name` is what people call it. `backend_id` and `title` are of our row in Label Studio, as last set there.
+    `name` is what people call it. `backend_id` and `title` are of our row in Label Studio, as last set there. `gone`:
+    Label Studio said so when last asked for it. `labels` there were when annotations were last read, `new_labels` of
+    them since the last run; None before.
     """
 
     key: str
@@ -38,6 +40,9 @@ class ProjectRecord:
     backend_id: int | None = None
     title: str = ""
     name: str = ""
+    gone: bool = False
+    labels: int | None = None
+    new_labels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

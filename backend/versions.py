@@ -5,7 +5,7 @@ version whole or not at all.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -143,18 +143,9 @@ class VersionStore:
         return [_activation(as_text(line)) for line in self._client.lrange(project_key(project, "activations"), 0, -1)]
 
     def previous(self, project: str) -> str | None:
-        """What a rollback returns to: the version that was active before, for the same labeling configuration and
-        model; None where there is none. Three round trips.
-
-        Returning counts as undoing: after p1, p2, p3 and back to p2, the next one back is p1, not p3.
-        """
+        """See the function `previous`. Three round trips."""
         active = self.active(project)
-        if active is None:
-            return None
-        names = [activation.version for activation in reversed(self.activations(project))]
-        like = (active.config_hash, active.model)
-        same = {each.name for each in self.all_versions(project) if (each.config_hash, each.model) == like}
-        return _before(name for name in names if name in same)
+        return previous(active, self.activations(project), self.all_versions(project)) if active else None
 
     def _move(self, project: str, name: str, text: str, expected: str | None, by: str) -> bool:
         args: list[str | int] = [name, text, expected or "", by, self._most_versions, self._most_activations]
@@ -171,6 +162,17 @@ class VersionStore:
     def _forget(self, project: str) -> None:
         with self._lock:
             self._last.pop(project, None)
+
+
+def previous(active: PromptVersion, activations: Sequence[Activation], stored: Sequence[PromptVersion]) -> str | None:
+    """What a rollback returns to: the version that was active before, for the same labeling configuration and model;
+    None where there is none. `activations`: latest first.
+
+    Returning counts as undoing: after p1, p2, p3 and back to p2, the next one back is p1, not p3.
+    """
+    like = (active.config_hash, active.model)
+    fit = {version.name for version in stored if (version.config_hash, version.model) == like}
+    return _before(activation.version for activation in reversed(activations) if activation.version in fit)
 
 
 def _keys(project: str) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend import connection
@@ -68,7 +69,7 @@ def main() -> None:
     except KeyboardInterrupt:
         console.print("Stopped. Run it again: it starts in seconds.")
     except WhetstoneError as error:
-        console.print(f"[red]error:[/red] {error}", f"[dim]hint:[/dim] {error.hint}", sep="\n")
+        console.print(f"[red]error:[/red] {escape(str(error))}", f"[dim]hint:[/dim] {escape(error.hint)}", sep="\n")
         sys.exit(error.exit_code)
 
 

@@ -33,8 +33,8 @@ SPEND = Spend(student_calls=480, teacher_calls=3, prompt_tokens=90_000, completi
 class History:
     """Names of the versions: `seed` was active first, `learned` is, `waiting` never was, `foreign` has other labels."""
 
-    def __init__(self, service: Service, *, key: str = PROJECT) -> None:
-        service.see_project(key, Seen(CONFIG, URL, name="Reviews"))
+    def __init__(self, service: Service, *, key: str = PROJECT, url: str = URL) -> None:
+        service.see_project(key, Seen(CONFIG, url, name="Reviews"))
         self.key = key
         self.service = service
         self.seed = service.current(key, CONFIG).version.name

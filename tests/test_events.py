@@ -68,6 +68,9 @@ def test_only_name_configuration_and_guideline_of_a_project_are_kept(service: Se
         "backend_id": None,
         "title": "",
         "name": "Ticket sentiment",
+        "gone": False,
+        "labels": None,
+        "new_labels": None,
     }
 
 
@@ -93,6 +96,14 @@ def test_training_asked_for_again_and_again_is_one_run(service: Service, event: 
     for _ in range(3):
         events.receive(service, event("START_TRAINING"))
     assert (jobs(service), jobs(service, "optimize")) == (["label_project"], ["optimize"])
+    assert service.dispatch.request(PROJECT, "optimize").trigger == "forced"
+
+
+@pytest.mark.parametrize("told", [0, None, "1", {}])
+def test_training_is_forced_where_label_studio_does_not_ask_by_itself(
+    told: object, service: Service, event: Event
+) -> None:
+    events.receive(service, event("START_TRAINING", project={"min_annotations_to_start_training": told}))
     assert service.dispatch.request(PROJECT, "optimize").trigger == "forced"
 
 

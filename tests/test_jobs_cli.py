@@ -42,7 +42,7 @@ def test_runs_are_listed_latest_first_with_what_became_of_them(whetstone: Run, h
     history.save(history.run("run-3", started_at=AT + timedelta(hours=2), decision="no_headroom", challenger=None))
     lines = [line for line in whetstone("jobs", "list").stdout.splitlines() if "run-" in line]
     assert [line.split()[1] for line in lines] == ["run-3", "run-2", "run-1"]
-    assert "not published: no headroom" in lines[0]
+    assert "not published: nothing tried was better" in lines[0]
     assert "better, awaits approval" in lines[1]
     assert "78.0% → 86.0%" in lines[2]
     assert "483" in lines[2]

@@ -43,8 +43,10 @@ def test_the_list_shows_which_is_active_what_was_gained_and_since_when(whetstone
     assert "78.0% → 86.0% (n=50)" in active
     assert "run-1" in active
     assert "awaiting approval" in row(result.stdout, history.waiting)
-    assert row(result.stdout, history.seed).startswith("↶")
-    assert "of other labels" in row(result.stdout, history.foreign)
+    before = row(result.stdout, history.seed)
+    assert before.startswith("↶")
+    assert ("since 20" in active, "last from 20" in before, "since" in before) == (True, True, False)
+    assert "made for other labels" in row(result.stdout, history.foreign)
 
 
 def test_the_list_as_json_is_that_of_the_api(whetstone: Run, history: History) -> None:
@@ -157,7 +159,7 @@ def test_what_is_not_known_is_wrong_usage_and_what_is_known_is_named(
 
 
 def test_a_number_that_two_instances_have_wants_the_key(whetstone: Run, history: History) -> None:
-    other = History(history.service, key="1.1795000000")
+    other = History(history.service, key="1.1795000000", url="http://other.test")
     result = whetstone("prompts", "list", "1")
     assert result.exit_code == 1
     assert PROJECT in result.stderr

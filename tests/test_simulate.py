@@ -203,10 +203,10 @@ def test_rows_that_cannot_be_used_end_it_with_their_line(scripted_llm: ScriptedL
 
 
 def test_rows_left_out_are_told_beside_the_json(scripted_llm: ScriptedLLM, tmp_path: Path) -> None:
-    strange = [{"id": "a", "text": "a", "label": "mixed"}, {**rows(1, test=1)[1], "id": "copy", "split": "train"}]
+    strange = [{"id": "a", "text": "a", "label": "[/mixed]"}, {**rows(1, test=1)[1], "id": "copy", "split": "train"}]
     result = invoke(scripted_llm, tmp_path, [*rows(20, test=10), *strange], "--labels", "12", "--json")
     assert json.loads(result.stdout)["by_labels"][0]["labels"] == 12
-    assert "1 rows are left out: the configuration has no label 'mixed'" in result.stderr
+    assert "1 rows are left out: the configuration has no label '[/mixed]'" in result.stderr
     assert "1 rows are left out: they are test rows too" in result.stderr
 
 

@@ -23,8 +23,8 @@ class Processes:
     def __init__(self, redis_url: str) -> None:
         self._base = {"redis_url": redis_url, "openai_base_url": "http://127.0.0.1:1/v1", "llm_model": "scripted-1"}
 
-    def __call__(self, *, leads: bool = True, **changes: Any) -> Service:
-        return Service(Settings(**(self._base | changes)), leads=leads)
+    def __call__(self, *, serves: bool = True, **changes: Any) -> Service:
+        return Service(Settings(**(self._base | changes)), serves=serves)
 
 
 @pytest.fixture
@@ -130,23 +130,23 @@ def test_an_earlier_instruction_comes_back_with_a_restart(start: Processes) -> N
 def test_no_command_or_worker_replaces_what_the_service_serves(start: Processes, changes: dict[str, str]) -> None:
     web = start()
     name = served(web).name
-    assert served(start(leads=False, **changes)).name == name == served(web).name
+    assert served(start(serves=False, **changes)).name == name == served(web).name
 
 
 def test_a_command_replaces_no_learned_version_either(start: Processes, history: History) -> None:
     served(start())
-    assert served(start(leads=False, llm_model="")).name == history.learned
+    assert served(start(serves=False, llm_model="")).name == history.learned
 
 
 def test_what_a_command_began_the_service_corrects(start: Processes) -> None:
-    web, command = start(), start(leads=False, llm_model="")
+    web, command = start(), start(serves=False, llm_model="")
     assert served(command).model == "default"
     assert served(web).model == "scripted-1"
     assert served(command) == served(web)
 
 
 def test_a_changed_guideline_is_followed_by_processes_of_the_service_s_settings(start: Processes) -> None:
-    web, worker = start(), start(leads=False)
+    web, worker = start(), start(serves=False)
     served(web)
     worker.see_project(PROJECT, Seen(CONFIG, expert_instruction="Sarcasm is negative."))
     assert served(worker).prompt.instruction == "Sarcasm is negative." == served(web).prompt.instruction

@@ -70,7 +70,7 @@ def test_why_a_prompt_was_not_published_stands_first() -> None:
 
 
 def test_without_headroom_the_way_on_is_labels_or_a_clearer_guideline() -> None:
-    assert "No headroom" in say("no_headroom")
+    assert "Nothing that was tried beats" in say("no_headroom")
     assert "Collect labels, or clarify the guideline." in say("no_headroom")
 
 

@@ -39,6 +39,7 @@ def follow(service: Service, client: LabelStudioClient, to: Target, *, whole: bo
     annotated.refresh(service, client, to, whole=whole)
     store, examples = AnnotationStore(service.redis), annotated.truth(service, to).examples
     found = _news(service, store, to, examples)
+    service.store.update_project(to.record.key, labels=found.examples, new_labels=found.labels)
     trigger = found.trigger(service.settings) or _watch(service, store, to, examples)
     if trigger:
         service.dispatch.touch(to.record.key, "optimize", trigger=trigger)

@@ -163,6 +163,7 @@ class _Learning:
         somebody ended, or what would fail again."""
         if self._learned:
             AnnotationStore(self._service.redis).note_run(self._project, self._learned)
+            self._service.store.update_project(self._project, labels=self._learned.labels, new_labels=0)
 
     def retreat(self) -> bool:
         """On the labels that were read last. False where the active version stays, or was tested on them before."""

@@ -130,6 +130,15 @@ def _named(label: str | None) -> str:
     return _NOTHING if label is None else label
 
 
+_OUTCOMES = {None: "now", "no_headroom": "nothing was better"}
+_MEASURED = {
+    "cross-fitted": "each left out in turn",
+    "holdout": "set aside",
+    "prequential": "later ones",
+    "unseen": "not seen",
+}
+
+
 def _curve(report: Report) -> Section:
     rows = tuple(
         (
@@ -137,12 +146,12 @@ def _curve(report: Report) -> Section:
             _day(point["at"]),
             point["version"],
             counted_share(point["accuracy"]),
-            (point["decision"] or "now").replace("_", " "),
-            point["kind"],
+            _OUTCOMES.get(point["decision"], (point["decision"] or "").replace("_", " ")),
+            _MEASURED[point["kind"]],
         )
         for point in report["curve"]
     )
-    columns = ("labels", "day", "version", "right", "decision", "measured")
+    columns = ("labels", "day", "version", "right", "decision", "measured on labels")
     return Section("By number of labels", (), Table(columns, rows))
 
 

@@ -97,7 +97,7 @@ def failures(plan: Plan, found: Simulation) -> Iterator[str]:
 
 def _table(plan: Plan, found: Simulation) -> Table:
     title = f"{plan.model} on {len(plan.test)} test rows (accuracy, macro-F1, calibration error; TF-IDF: the first two)"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("prompt")
     for heading in ("acc.", "F1", "ECE", "TF-IDF", "F1", "calls", "tokens", "s"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -18,7 +18,7 @@ _EVERY_S = 30.0
 
 
 class Sweep:
-    """Of all workers one sweeps at a time, each `every_s`. Reaches Redis only."""
+    """Of all workers one sweeps at a time, each `every_s`, over the projects that are not gone. Reaches Redis only."""
 
     def __init__(self, settings: Settings, *, every_s: float = _EVERY_S) -> None:
         client = connect(settings.redis_address)
@@ -33,6 +33,8 @@ class Sweep:
             return False
         self._dispatch.free_abandoned()
         for record in self._store.projects():
+            if record.gone:
+                continue
             self._take_up(record.key)
             self._reconcile(record.key)
             self._watch(record.key)

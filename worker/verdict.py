@@ -28,7 +28,7 @@ _DECIDED: Mapping[Decision, tuple[str, str]] = {
         "the gain is not sure enough",
     ),
     "no_headroom": (
-        "No headroom: nothing that was tried beats the active prompt. Collect labels, or clarify the guideline.",
+        "Nothing that was tried beats the active prompt. Collect labels, or clarify the guideline.",
         "",
     ),
     "too_few_labels": ("Too few labels: {why}. Go on annotating.", "prompts cannot be compared yet"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import structlog
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress as Bar
 
 from backend import local_llm, logs
@@ -62,7 +63,7 @@ def _shown_progress(title: str) -> Iterator[Progress]:
         yield _Quarters(title)
         return
     with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=1.0, visible=False)
+        task = bar.add_task(escape(title), total=1.0, visible=False)
         yield lambda share: bar.update(task, completed=share, visible=True)
 
 

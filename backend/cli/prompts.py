@@ -165,7 +165,7 @@ def _table(found: VersionList) -> Table:
         table.add_column(column, no_wrap=True)
     table.add_column("accuracy, on labels that did not choose it", overflow="fold")
     table.add_column("verdict", overflow="fold")
-    table.add_column("active since", overflow="fold")
+    table.add_column("active", overflow="fold")
     for entry in found.versions:
         table.add_row(*_row(entry, found))
     return table
@@ -174,12 +174,25 @@ def _table(found: VersionList) -> Table:
 def _row(entry: VersionEntry, found: VersionList) -> list[Text]:
     mark = "●" if entry.active else "↶" if entry.name == found.previous else ""
     style = "bold green" if entry.active else "" if entry.fits else "dim"
-    verdict = (entry.decision or "").replace("_", " ") if entry.fits else "of other labels"
-    since = (
-        f"{entry.activations[0].at.astimezone():%Y-%m-%d %H:%M}, {entry.activations[0].by}" if entry.activations else ""
-    )
-    cells = [mark, entry.name, entry.origin, entry.parent or "", _accuracy(entry.estimate), verdict, since]
+    verdict = (entry.decision or "").replace("_", " ") if entry.fits else "made for other labels"
+    cells = [
+        mark,
+        entry.name,
+        entry.origin,
+        entry.parent or "",
+        _accuracy(entry.estimate),
+        verdict,
+        _active_from(entry),
+    ]
     return [Text(cell, style=style) for cell in cells]
+
+
+def _active_from(entry: VersionEntry) -> str:
+    """Since when, or from when on it last was, and by whom: "" for one that never was."""
+    if not entry.activations:
+        return ""
+    latest = entry.activations[0]
+    return f"{'since' if entry.active else 'last from'} {run_text.when(latest.at)}, {latest.by}"
 
 
 def _accuracy(estimate: Estimate | None) -> str:
@@ -196,10 +209,10 @@ def _lineage(entry: VersionEntry) -> str:
     state = (
         "active" if entry.active else "not active" if entry.fits else "not active, of another labeling configuration"
     )
-    lines = [f"{entry.name}: {state}", f"  {entry.origin}, made {entry.created_at.astimezone():%Y-%m-%d %H:%M}"]
+    lines = [f"{entry.name}: {state}", f"  {entry.origin}, made {run_text.when(entry.created_at)}"]
     if entry.parent:
         lines.append(f"  from {entry.parent}")
-    lines += [f"  active from {one.at.astimezone():%Y-%m-%d %H:%M}, by {one.by}" for one in entry.activations]
+    lines += [f"  active from {run_text.when(one.at)}, by {one.by}" for one in entry.activations]
     return "\n".join(lines)
 
 

@@ -1,21 +1,23 @@
 """What the pages show, read from the stores."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from backend import catalog, prompt_text
+from backend import catalog, projects, prompt_text
+from backend.alarms import AlarmStore, Raised
 from backend.catalog import ProjectEntry, VersionEntry, VersionPage
 from backend.dispatch import OPTIMIZE
 from backend.labeling.errors import SchemaError
 from backend.pages import charts
 from backend.pages.charts import Mark
 from backend.report_layout import BASIS, Section
+from backend.run_text import DECISIONS
 from backend.runs import RunRecord
 from backend.service import Service
-from backend.store import ProjectRecord
+from backend.store import BulkProgress, ProjectRecord
 
 _MOST_RUNS = 10
 
@@ -49,10 +51,20 @@ class ReportPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotated:
+    """Labels there were when annotations were last read, how many of them are `new` since the last run, and how many
+    new ones start the next."""
+
+    labels: int
+    new: int
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectPage:
     """`run` is the latest if it is not over, `verdict` the last that is, `runs` the latest of all. `running`: somebody
     is at work; `busy`: or there is work that waits for one of the `workers`. `versions`: the active one first, then
-    the latest."""
+    the latest. `bulk` is of the active one, None where none is known of; `alarms`: those since the report."""
 
     id: int
     called: str
@@ -69,6 +81,9 @@ class ProjectPage:
     busy: bool
     workers: int
     can_learn: bool
+    annotated: Annotated | None
+    bulk: BulkProgress | None
+    alarms: tuple[Raised, ...]
     report: ReportPart | None
 
 
@@ -84,26 +99,24 @@ class PromptPage:
 
 
 def overview(service: Service) -> list[ProjectLine]:
-    """Sorted by number."""
-    configs = {record.key: record.config for record in service.store.projects()}
-    entries = sorted(catalog.entries(service), key=lambda entry: (entry.id, entry.key))
-    several = Counter(entry.id for entry in entries)
+    """Sorted by number, those that are gone last."""
+    records = service.store.projects()
     return [
         ProjectLine(
-            entry,
-            str(entry.id) if several[entry.id] == 1 else entry.key,
-            _called(entry.id, entry.name),
-            _labels(service, configs.get(entry.key, "")),
-            _site(entry.label_studio_url),
+            catalog.entry(service, record),
+            projects.address(records, record),
+            _called(record.numeric_id, record.name),
+            _labels(service, record.config),
+            _site(record.label_studio_url),
         )
-        for entry in entries
+        for record in sorted(records, key=lambda record: (record.gone, record.numeric_id, record.key))
     ]
 
 
 def project(service: Service, record: ProjectRecord) -> ProjectPage:
-    found = catalog.versions(service, record)
-    running = service.dispatch.is_running(record.key)
-    runs = tuple(service.runs.runs(record.key, _MOST_RUNS))
+    known = catalog.history(service, record)
+    found, runs = known.listed(service.store.all_versions(record.key)), tuple(known.runs[:_MOST_RUNS])
+    running, report = service.dispatch.is_running(record.key), service.runs.report(record.key)
     return ProjectPage(
         id=record.numeric_id,
         called=_called(record.numeric_id, record.name),
@@ -120,7 +133,10 @@ def project(service: Service, record: ProjectRecord) -> ProjectPage:
         busy=running or service.dispatch.is_pending(record.key, "optimize"),
         workers=service.dispatch.workers(OPTIMIZE),
         can_learn=service.settings.can_push,
-        report=_report(service, record),
+        annotated=_annotated(service, record),
+        bulk=service.store.bulk(record.key, found.active) if found.active else None,
+        alarms=_alarms(service, record, report),
+        report=_report(service, record, report) if report else None,
     )
 
 
@@ -164,10 +180,19 @@ def _link(record: ProjectRecord) -> str:
     )
 
 
-def _report(service: Service, record: ProjectRecord) -> ReportPart | None:
-    document = service.runs.report(record.key)
-    if document is None:
+def _annotated(service: Service, record: ProjectRecord) -> Annotated | None:
+    if record.labels is None or record.new_labels is None:
         return None
+    return Annotated(record.labels, record.new_labels, service.settings.learn_after_labels)
+
+
+def _alarms(service: Service, record: ProjectRecord, report: Mapping[str, Any] | None) -> tuple[Raised, ...]:
+    raised = AlarmStore(service.redis).alarms(record.key)
+    since = datetime.fromisoformat(report["made_at"]) if report else None
+    return tuple(each for each in raised if since is None or each.at > since)
+
+
+def _report(service: Service, record: ProjectRecord, document: Mapping[str, Any]) -> ReportPart:
     active = document["versions"][0]
     figures = active[active["basis"]]
     return ReportPart(
@@ -185,7 +210,7 @@ def _report(service: Service, record: ProjectRecord) -> ReportPart | None:
 def _served(point: Mapping[str, Any]) -> Mark:
     """Hollow where the prompt stayed."""
     share = point["accuracy"]
-    decision = (point["decision"] or "now").replace("_", " ")
+    decision = DECISIONS.get(point["decision"], "serves now")
     said = f"{point['labels']} labels, {point['version']}: right on {share['words']}; {decision}"
     changed = point["decision"] == "published"
     return Mark(point["labels"], share["value"] or 0.0, share["low"], share["high"], said, hollow=not changed)

@@ -1,6 +1,6 @@
 """Pages for a browser at / and /projects, and the forms on them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from flask import Blueprint, Response, redirect, render_template, request, url_for
@@ -113,9 +113,8 @@ def cancel(project: str) -> ResponseReturnValue:
 
 @blueprint.app_template_filter("when")
 def when(at: datetime | str) -> str:
-    """To the minute, in UTC; a text is ISO 8601."""
-    given = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return f"{given.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    """A text is ISO 8601."""
+    return run_text.when(datetime.fromisoformat(at) if isinstance(at, str) else at)
 
 
 @blueprint.app_template_filter("percent")

@@ -78,8 +78,26 @@ def learned(client: FlaskClient, labels: int) -> None:
 def test_a_run_is_due_after_enough_new_labels(client: FlaskClient, annotate: Annotate, redis_client: Redis) -> None:
     annotate(LABELS - 1)
     assert queued(redis_client, OPTIMIZE) == []
+    record = service_of(client).store.project(PROJECT)
+    assert record
+    assert (record.labels, record.new_labels) == (LABELS - 1, LABELS - 1)
     annotate(1)
     assert queued(redis_client, OPTIMIZE) == [("optimize", [PROJECT])]
+    assert asked(client) == Request(1, "labels")
+
+
+def test_training_on_each_annotation_waits_for_enough_labels_too(
+    client: FlaskClient, annotate: Annotate, captured: Callable[[str], Any], redis_client: Redis
+) -> None:
+    """With Label Studio's toggle on, each annotation sends this first."""
+    training = event("START_TRAINING", captured("webhook_start_training"))
+    training["project"]["min_annotations_to_start_training"] = 1
+    for _ in range(LABELS - 1):
+        assert client.post("/webhook", json=training).status_code == 201
+        annotate(1)
+    assert (queued(redis_client), queued(redis_client, OPTIMIZE)) == ([], [])
+    client.post("/webhook", json=training)
+    annotate(1)
     assert asked(client) == Request(1, "labels")
 
 

@@ -4,15 +4,18 @@ import re
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from html import unescape
+from itertools import takewhile
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from backend.alarms import Alarm, AlarmStore, Raised
 from tests.flows.conftest import Web, service_of
 from tests.flows.payloads import CONFIG, PROJECT
-from tests.histories import LEARNED, URL, History
+from tests.histories import AT, LEARNED, URL, History
 
 Open = Callable[..., TestResponse]
 PUSHES = {"label_studio_url": URL, "label_studio_api_key": "k"}
@@ -74,11 +77,34 @@ def test_to_a_machine_the_first_page_is_not_there(accept: str, client: FlaskClie
 
 
 def test_projects_of_one_number_are_told_apart_by_their_keys(client: FlaskClient, history: History) -> None:
-    other = History(service_of(client), key="1.1795000000")
+    other = History(service_of(client), key="1.1795000000", url="http://other.test")
     linked = set(re.findall(r'href="(/projects/[^"/]+)"', client.get("/", headers=BROWSER).text))
     assert linked == {f"/projects/{PROJECT}", f"/projects/{other.key}"}
     assert all(client.get(path, headers=BROWSER).status_code == 200 for path in linked)
     assert client.get("/projects/1", headers=BROWSER).status_code == 409
+
+
+def test_a_project_that_label_studio_has_no_more_stands_last_with_the_way_to_forget_it(
+    client: FlaskClient, history: History
+) -> None:
+    other = History(service_of(client), key="2.1795346384")
+    service_of(client).store.update_project(PROJECT, gone=True)
+    page = client.get("/", headers=BROWSER)
+    assert re.findall(r'<h2><a href="(/projects/[^"]+)"', page.text) == ["/projects/2", "/projects/1"]
+    assert words(page).count("gone from Label Studio") == 1
+    assert "whetstone projects forget 1" in words(page)
+    assert PROJECT not in client.get("/metrics").text
+    assert other.key in client.get("/metrics").text
+
+
+def test_after_label_studio_was_made_anew_a_number_means_the_latest_project(
+    client: FlaskClient, history: History
+) -> None:
+    later = History(service_of(client), key="1.1795400000")
+    linked = set(re.findall(r'href="(/projects/[^"/]+)"', client.get("/", headers=BROWSER).text))
+    assert linked == {"/projects/1", f"/projects/{PROJECT}"}
+    assert client.post("/projects/1/rollback", headers=HERE).status_code == 303
+    assert (later.active(), history.active()) == (later.seed, history.learned)
 
 
 def test_a_project_shows_its_last_verdict_and_versions_with_their_lineage(
@@ -88,6 +114,56 @@ def test_a_project_shows_its_last_verdict_and_versions_with_their_lineage(
     assert "It now says that sarcasm is negative." in page
     assert f"from {history.seed}" in page
     assert "1 demonstration; 1 rule; 2 definitions; scores fitted on 64 labels" in page
+    assert (page.count("active since 20"), page.count("last active from 20")) == (1, 1)
+
+
+def test_before_the_first_report_a_project_shows_what_is_labelled_and_how_many_labels_a_run_needs(
+    read: Callable[[str], str], history: History
+) -> None:
+    store = history.service.store
+    assert "until the next run" not in read("/projects/1")
+    store.begin_bulk(PROJECT, history.learned, 1200)
+    store.advance_bulk(PROJECT, history.learned, done=1100, failed=3)
+    store.update_project(PROJECT, labels=132, new_labels=12)
+    page = read("/projects/1")
+    assert "Pre-annotated 1,100 of 1,200 3 failed" in page
+    assert "Labels 132 12 of 20 new labels until the next run" in page
+    store.update_project(PROJECT, new_labels=25)
+    assert "25 new since the last run" in read("/projects/1")
+
+
+def test_drift_is_shown_until_a_report_tells_of_it(read: Callable[[str], str], history: History) -> None:
+    alarms = AlarmStore(history.service.redis)
+    alarms.add(PROJECT, Raised(Alarm("model", "The model is another.", 2.0), history.learned, AT))
+    assert "drift 2026-03-01 12:00 UTC: The model is another." in read("/projects/1")
+    history.report()
+    assert "drift 2026" not in read("/projects/1")
+    alarms.add(PROJECT, Raised(Alarm("labels", "Labels shift.", 1.5), history.learned, AT + timedelta(hours=1)))
+    assert "drift 2026-03-01 13:00 UTC: Labels shift." in read("/projects/1")
+
+
+def test_a_page_reads_versions_and_runs_once(client: FlaskClient, history: History) -> None:
+    def reads(path: str) -> list[str]:
+        with history.service.redis.monitor() as monitor:
+            client.get(path, headers=BROWSER)
+            history.service.redis.echo("over")
+            commands = iter(monitor.next_command, None)
+            return [command["command"] for command in takewhile(lambda each: each["command"] != "ECHO over", commands)]
+
+    key = f"whetstone:project:{PROJECT}"
+    page, prompt = reads("/projects/1"), reads(f"/projects/1/prompts/{history.waiting}")
+    assert page.count(f"HVALS {key}:versions") == 1
+    assert sum(each.startswith(f"ZREVRANGE {key}:runs:order") for each in page) == 1
+    assert f"HVALS {key}:versions" not in prompt
+
+
+def test_times_and_words_are_such_as_people_know(read: Callable[[str], str], history: History) -> None:
+    history.save(history.run("run-3", decision="no_headroom", started_at=AT + timedelta(hours=2)))
+    page = read("/projects/1")
+    assert "begun 2026-03-01 14:00 UTC" in page
+    assert "not published: nothing tried was better" in page
+    assert "on 50 labels that the search did not see" in page
+    assert "made for other labels" in page
 
 
 def test_the_report_stands_on_the_page_as_people_read_it(client: FlaskClient, history: History) -> None:
@@ -110,7 +186,7 @@ def test_a_run_under_way_shows_how_far_it_is_and_the_page_renews_itself(client: 
         page = client.get("/projects/1?done=started", headers=BROWSER)
     assert '<progress max="1" value="0.4"' in page.text
     assert '<meta http-equiv="refresh" content="4; url=/projects/1">' in page.text
-    for said in ("race, 40%", "Candidates alive 5", "Best so far 81.0%"):
+    for said in ("race, 40%", "Prompts still in the running 5", "Best so far 81.0%"):
         assert said in words(page)
 
 

@@ -167,7 +167,7 @@ def test_what_is_not_there_is_404_with_a_way_out(path: str, call: Call, history:
 def test_an_id_that_two_instances_have_is_a_conflict_that_names_both_keys(
     call: Call, history: History, client: FlaskClient
 ) -> None:
-    other = History(service_of(client), key="1.1795000000")
+    other = History(service_of(client), key="1.1795000000", url="http://other.test")
     answer = call("GET", "/api/projects/1/prompts")
     assert answer.status_code == 409
     assert all(key in answer.json["hint"] for key in (PROJECT, other.key))

@@ -109,6 +109,23 @@ def test_while_tasks_wait_to_be_labelled_none_counts_as_missed(
     assert queued(redis_client) == [("label_chunk", [PROJECT, [1]])]
 
 
+def test_a_project_that_is_gone_is_asked_for_once_and_again_when_it_is_seen(
+    client: FlaskClient, label_studio: LabelStudioStub, redis_client: Redis
+) -> None:
+    gone = "7.1795346384"
+    client.post("/setup", json=setup_body(project=gone))
+    reconciled(client, redis_client)
+    label_studio.calls.clear()
+    for _ in range(2):
+        redis_client.delete(f"whetstone:turn:reconcile:{gone}")
+        reconciled(client, redis_client)
+    assert not any("/api/projects/7/" in call for call in label_studio.calls)
+    client.post("/setup", json=setup_body(project=gone))
+    redis_client.delete(f"whetstone:turn:reconcile:{gone}")
+    reconciled(client, redis_client)
+    assert any("/api/projects/7/" in call for call in label_studio.calls)
+
+
 def test_each_project_is_read_once_in_its_time_however_many_sweep(client: FlaskClient, redis_client: Redis) -> None:
     client.post("/setup", json=setup_body(project=OTHER))
     swept(client, times=3)

@@ -149,4 +149,4 @@ def _accuracy(estimate: Estimate | None) -> str:
 
 
 def _time(at: datetime | None) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M}" if at else ""
+    return run_text.when(at) if at else ""

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from backend import logs, stack
 from backend import settings as environment
@@ -157,9 +158,9 @@ def _rows(
         replayed, tested = replay_data.part_for_test(replayed)
     kept = replay_data.apart(replayed, tested, schema)
     for label, count in sum((Counter(part.unknown) for part in read), Counter[str]()).items():
-        console.print(f"[yellow]{count} rows are left out: the configuration has no label {label!r}[/yellow]")
+        console.print(Text(f"{count} rows are left out: the configuration has no label {label!r}", style="yellow"))
     if len(kept) < len(replayed):
-        console.print(f"[yellow]{len(replayed) - len(kept)} rows are left out: they are test rows too[/yellow]")
+        console.print(Text(f"{len(replayed) - len(kept)} rows are left out: they are test rows too", style="yellow"))
     if not kept or not tested:
         raise ReplayDataError(f"{len(kept)} rows are left to replay and {len(tested)} to test on: both are needed")
     return kept, tested, replay_data.sha256(*read)
