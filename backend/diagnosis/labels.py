@@ -12,8 +12,8 @@ from backend.diagnosis.check import Check, Section
 from backend.diagnosis.faults import WOULD_SAY_SOMETHING_ELSE, way_out
 from backend.embedding import make_embedder
 from backend.fixed_demonstrations import FixedDemonstrations
+from backend.labeling import many_labels, templates, verbalizer
 from backend.labeling import schema as schemas
-from backend.labeling import templates, verbalizer
 from backend.labeling.answers import Question, TaskPrediction
 from backend.labeling.controls import Control
 from backend.labeling.engines.openai import Memory, OpenAIEngine
@@ -158,9 +158,9 @@ def _codes(trial: _Trial, question: Question) -> str:
     """As the labeler chooses them."""
     prompt, texts = trial.version.prompt, [label.text for label in question.labels]
     kind = prompt.codes if question.about is None else "words"
-    if kind == "auto" and len(texts) > len(verbalizer.LETTERS) and verbalizer.is_latin(texts):
-        return "words"
     width = trial.found.able.logprobs_for(prompt.style)
+    if kind == "auto" and len(texts) > many_labels.most(width) and verbalizer.is_latin(texts):
+        return "words"
     return verbalizer.kind_of(kind, texts, continues=prompt.style == "text", width=width)
 
 

@@ -1,21 +1,16 @@
 """One task's questions put to an LLM: what it says of each label, uncalibrated, and what that took."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from backend.labeling import consistency, grammar, reading, verbalizer
-from backend.labeling.answers import Distribution, Label, Question
+from backend.labeling import consistency, grammar, many_labels, reading, verbalizer
+from backend.labeling.answers import Distribution, Question
 from backend.labeling.engines.base import Completion, Engine, Request, Step, Usage
 from backend.labeling.errors import AnswerError, EngineAnswerError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt, Rendered, render
 from backend.labeling.reading import Reading
 
-# More labels than this in one question have no letter each.
-_GROUP = 20
-# Groups are opened until less than this share is left in the others.
-_LEFT_OUT = 0.02
 # Alternatives to ask of servers that return any number of them.
 _ALTERNATIVES = 200
 _VOTE_TEMPERATURE = 0.7
@@ -113,7 +108,7 @@ class Asker:
         codes = self._codes(prompt, question)
         if codes is None:
             return self._of_many(prompt, question, reason)
-        return _distribution(question.labels, self._read(prompt, question, codes, reason))
+        return many_labels.distribution(question.labels, self._read(prompt, question, codes, reason))
 
     def _read(self, prompt: Prompt, question: Question, codes: Sequence[str], reason: str) -> Reading:
         rendered, width = render(prompt, question, self.values, codes, reason), self._width(prompt)
@@ -130,7 +125,7 @@ class Asker:
         texts = [label.text for label in question.labels]
         kind = prompt.codes if question.about is None else "words"
         descends = continues and verbalizer.kind_of(kind, texts, continues=continues, width=width) == "words"
-        if not descends and len(texts) > _most(width):
+        if not descends and len(texts) > many_labels.most(width):
             return None
         return verbalizer.codes(kind, texts, continues=continues, width=width)
 
@@ -145,77 +140,45 @@ class Asker:
         return completion.steps
 
     def _of_many(self, prompt: Prompt, question: Question, reason: str) -> Distribution:
-        """More labels than letters. As words, whose likeliest continuation one call reads to its end; labels that begin
-        alike and are not on that way are told apart by questions of their own. In groups where words do not do."""
+        """As words, whose likeliest continuation one call reads to its end; in groups where words do not do, without
+        definitions and demonstrations in the question for a group, which are the labels' own."""
+
+        def ask(inner: Question) -> Distribution:
+            return self._asked(prompt, inner, reason)
+
         texts = [label.text for label in question.labels]
-        if prompt.codes == "letters" or prompt.style == "text" or not verbalizer.is_latin(texts):
-            return self._in_groups(prompt, question, reason)
-        found = self._read(prompt, question, texts, reason)
-        if found.label_mass < self.limits.min_label_mass or any(
-            len(members) == len(texts) for members, _ in found.open
-        ):
-            return self._in_groups(prompt, question, reason)
-        return self._told_apart(prompt, question, found, reason)
-
-    def _told_apart(self, prompt: Prompt, question: Question, found: Reading, reason: str) -> Distribution:
-        """The heaviest beginnings first, until what is left is negligible."""
-        masses, censored = list(found.masses), set(found.censored)
-        beginnings = sorted(found.open, key=lambda each: -each[1])
-        left = sum(mass for _, mass in beginnings)
-        for members, mass in beginnings:
-            if left <= reading.NEGLIGIBLE * found.label_mass:
-                break
-            labels = tuple(question.labels[i] for i in members)
-            inner = self._asked(prompt, replace(question, labels=labels), reason)
-            for i, p in zip(members, inner.probabilities, strict=True):
-                masses[i] = max(0.0, masses[i] + mass * (p - 1 / len(members)))
-            censored -= {i for i in members if question.labels[i].value not in inner.censored}
-            left -= mass
-        return _distribution(question.labels, replace(found, masses=tuple(masses), censored=frozenset(censored)))
-
-    def _in_groups(self, prompt: Prompt, question: Question, reason: str) -> Distribution:
-        """p(label) = p(group) p(label | group): a tree of letters, two levels for up to 400 labels.
-
-        Definitions and demonstrations are the labels' own and stay out of the question for the group.
-        """
-        most = _most(self._width(prompt))
-        groups = _groups(question.labels, most)
-        names = tuple(Label(str(i), "; ".join(label.text for label in group)) for i, group in enumerate(groups))
+        if prompt.codes != "letters" and prompt.style == "chat" and verbalizer.is_latin(texts):
+            found = self._read(prompt, question, texts, reason)
+            alike = any(len(members) == len(texts) for members, _ in found.open)
+            if found.label_mass >= self.limits.min_label_mass and not alike:
+                return many_labels.told_apart(question, found, ask)
         lettered = replace(prompt, codes="letters", definitions={}, demonstrations=())
-        outer = self._asked(lettered, replace(question, labels=names), reason)
-        left, mass, censored = 1.0, 0.0, set[str]()
-        chances = dict.fromkeys((label.value for label in question.labels), 0.0)
-        for index in sorted(range(len(groups)), key=lambda i: -outer.probabilities[i]):
-            share, members = outer.probabilities[index], groups[index]
-            if left < _LEFT_OUT:
-                inner = _even(members)
-            else:
-                inner = self._asked(prompt, replace(question, labels=members), reason)
-            left -= share
-            mass += share * inner.label_mass
-            chances.update({value: share * p for value, p in zip(inner.labels, inner.probabilities, strict=True)})
-            censored.update(inner.labels if str(index) in outer.censored else inner.censored)
-        flagged = tuple(value for value in chances if value in censored)
-        return Distribution(tuple(chances), tuple(chances.values()), outer.label_mass * mass, flagged)
+        return many_labels.in_groups(
+            question, self._width(prompt), lambda outer: self._asked(lettered, outer, reason), ask
+        )
 
     def _from_votes(self, prompt: Prompt, question: Question) -> Distribution:
         """Shares of sampled answers, smoothed by one vote spread evenly over the labels (Perks 1947).
 
-        With a rationale each answer begins with its own. Answers outside the set count as no vote; with half of them or
-        more outside, the task fails.
+        With a rationale each answer begins with its own. Answers outside the set count as no vote; once half of all are
+        outside, the task fails.
         """
         texts = tuple(label.text for label in question.labels)
         counts = dict.fromkeys(texts, 0)
         votes = max(self.limits.votes, prompt.samples)
         request = self._vote(prompt, question, texts)
+        outside = 0
         for seed in range(votes):
-            rationale, code = _voted(self._complete(replace(request, seed=seed)).text, texts, prompt)
+            completion = self._complete(replace(request, seed=seed))
+            rationale, code = _voted(completion.text, texts, prompt)
             if code is not None:
                 counts[code] += 1
                 self.told = self.told or rationale
-        valid = sum(counts.values())
-        if 2 * valid <= votes:
-            raise AnswerError(f'{votes - valid} of {votes} answers for "{question.control}" are outside the label set')
+                continue
+            outside += 1
+            if 2 * outside >= votes:
+                raise AnswerError(_outside(question, outside, seed + 1, self.limits, cut=not completion.finished))
+        valid = votes - outside
         shares = tuple((count + 1 / len(texts)) / (valid + 1) for count in counts.values())
         return Distribution(tuple(label.value for label in question.labels), shares, valid / votes, score_kind="votes")
 
@@ -258,29 +221,7 @@ def _voted(text: str, texts: Sequence[str], prompt: Prompt) -> tuple[str, str | 
     return "", grammar.read(text, texts)
 
 
-def _most(width: int) -> int:
-    """As many labels are told apart in one chat question."""
-    return min(_GROUP, max(2, width))
-
-
-def _groups(labels: tuple[Label, ...], most: int) -> list[tuple[Label, ...]]:
-    """As few groups as `most` letters allow, evenly filled."""
-    size = max(2, math.ceil(len(labels) / min(most, math.ceil(math.sqrt(len(labels))))))
-    return [labels[i : i + size] for i in range(0, len(labels), size)]
-
-
-def _even(labels: Sequence[Label]) -> Distribution:
-    """Of labels that were not asked for: each has at most the share of all."""
-    values = tuple(label.value for label in labels)
-    return Distribution(values, (1 / len(values),) * len(values), censored=values)
-
-
-def _distribution(labels: Sequence[Label], found: Reading) -> Distribution:
-    """Even where nothing was seen: its label mass is then 0."""
-    total = sum(found.masses)
-    return Distribution(
-        labels=tuple(label.value for label in labels),
-        probabilities=tuple(mass / total if total else 1 / len(labels) for mass in found.masses),
-        label_mass=found.label_mass,
-        censored=tuple(labels[i].value for i in sorted(found.censored)),
-    )
+def _outside(question: Question, outside: int, asked: int, limits: Limits, *, cut: bool) -> str:
+    found = f'{outside} of {asked} answers for "{question.control}" are outside the label set'
+    thought = f"; the last was cut off before its label: is LLM_THINKING_TOKENS ({limits.thinking_tokens}) too few?"
+    return found + (thought if cut else "")

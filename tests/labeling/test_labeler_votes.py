@@ -37,8 +37,15 @@ def test_votes_outside_the_label_set_count_as_none(llm: ScriptedLLM, mute: OpenA
 
 def test_half_the_votes_outside_the_label_set_fail_the_task(llm: ScriptedLLM, mute: OpenAIEngine) -> None:
     says(llm, {"no idea": 1.0}, honours=frozenset(), off_label=0)
-    with pytest.raises(AnswerError, match='5 of 5 answers for "sentiment" are outside the label set'):
+    with pytest.raises(AnswerError, match='3 of 3 answers for "sentiment" are outside the label set'):
         label(mute, SENTIMENT, LIKED)
+
+
+def test_answers_that_are_cut_off_before_a_label_name_the_setting(llm: ScriptedLLM, mute: OpenAIEngine) -> None:
+    says(llm, {"well " * 99: 1.0}, honours=frozenset(), off_label=0)
+    with pytest.raises(AnswerError, match=r"3 of 3 answers .* LLM_THINKING_TOKENS \(2048\)"):
+        label(mute, SENTIMENT, LIKED)
+    assert llm.calls == 3
 
 
 def test_a_model_that_always_thinks_is_given_room_and_scored_by_votes() -> None:
