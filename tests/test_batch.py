@@ -10,7 +10,7 @@ from redis import Redis
 from backend.batch import Batch, BatchLabeler, Outcome
 from backend.counters import Counters
 from backend.labeling import schema as schemas
-from backend.labeling.engines.base import Capabilities, Completion, Request, Token, Usage
+from backend.labeling.engines.base import Capabilities, Completion, Request, Step, Token, Usage
 from backend.labeling.errors import EngineUnreachableError
 from backend.labeling.labeler import Labeler
 from backend.labeling.prompt import Prompt, PromptVersion
@@ -57,7 +57,7 @@ class Engine:
         finally:
             with self._lock:
                 self.running -= 1
-        return Completion("happy", ((Token("happy", -0.1), Token("angry", -2.5)),), Usage(10, 8, 1))
+        return Completion("happy", (Step(b"happy", (Token("happy", -0.1), Token("angry", -2.5))),), Usage(10, 8, 1))
 
 
 class Bench:

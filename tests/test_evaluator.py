@@ -148,7 +148,7 @@ def test_a_text_that_moderation_stops_has_no_answer_and_the_others_do(
     outcomes = evaluator.label(Prompt("Which?"), EXAMPLES[:8])
     assert [outcome.answers is None for outcome in outcomes] == [index == 3 for index in range(8)]
     assert "content filter" in outcomes[3].failure
-    assert scripted_llm.calls - before == 15
+    assert scripted_llm.calls - before == 8
 
 
 def test_answers_of_an_endpoint_that_changed_meanwhile_are_not_kept_as_if_it_had_not(
