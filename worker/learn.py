@@ -29,6 +29,7 @@ from worker.teacher import Teacher, is_capable
 from worker.weighing import weighed
 
 _log = structlog.get_logger(__name__)
+_WEIGHING = 0.1  # of the calls, at most, to tell how many tasks each label stands for
 
 Now = Callable[[], datetime]
 
@@ -216,8 +217,13 @@ class _Learning:
         return True
 
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
+        """The search has the calls that are left to it; it has the same when the run is taken up again."""
         settings = self._settings
-        problem = posed(self._service, settings, to, weighed(self._service, to, examples, evaluator.label))
+        problem = posed(self._service, settings, to, examples)
+        calls = int(_WEIGHING * problem.calls)
+        problem = replace(problem, examples=weighed(self._service, to, examples, evaluator.label, calls=calls))
+        if settings.run_max_calls:
+            problem = replace(problem, calls=max(1, problem.calls - self._ledger.before_search()))
         embed = PaidEmbedding(self._service.embedder, self._ledger).embed
         if not is_capable(settings):
             return optimize(problem, Tools(evaluator.label, None, self._tell, embed))
