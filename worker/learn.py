@@ -11,7 +11,7 @@ from backend import pushing
 from backend.labeling.errors import EngineError, StoreError, WhetstoneError
 from backend.labeling.prompt import PromptVersion
 from backend.pushing import Target
-from backend.run_lock import Lock
+from backend.run_lock import Lock, LockLostError
 from backend.runs import Decision, RunRecord, Spend
 from backend.service import Service
 from backend.settings import Settings
@@ -73,8 +73,8 @@ def run(
     """To its verdict. One that was interrupted is taken up under its id: it pays only for what is new. `revision` is
     that of the job's request, None where no job asked.
 
-    Raises `RunningError` when another is under way, and what may pass by itself (`retryable`): the caller tries again,
-    or gives up. Any other error is the run's verdict.
+    Raises `RunningError` when another is under way, `LockLostError` when another worker took it over, and what may pass
+    by itself (`retryable`): the caller tries again, or gives up. Any other error is the run's verdict.
     """
     with service.dispatch.run_lock(project) as lock:
         journal = Journal(service.runs, begun(service, project, trigger, now()))
@@ -85,12 +85,16 @@ def run(
         except CanceledError:
             ended = journal.record.canceled(now())
             learning.note_labels()
+        except LockLostError:  # the record is another worker's by now
+            raise
         except WhetstoneError as error:
             if error.retryable:
+                lock.check()
                 journal.keep(replace(journal.record, stage=f"waits: {error}"))
                 raise
             ended = failed(journal.record, error)
             learning.note_labels()
+        lock.check()
         return _end(service, ended, now())
 
 
@@ -113,6 +117,7 @@ def watch(service: Service, project: str, *, revision: int | None = None, now: N
             if journal.hidden:
                 return None
             ended = failed(journal.record, error)
+        lock.check()
         return _end(service, ended, now())
 
 
@@ -270,9 +275,11 @@ class _Learning:
             self._journal.note(spend=self._spend())
 
     def _tell(self, stage: str, progress: float, alive: int, best: float | None) -> None:
+        self._lock.check()
         self._journal.note(stage=stage, progress=progress, candidates=alive, best=best, spend=self._spend())
 
     def _decide(self, decision: Decision, finding: Finding, to: Target, version: PromptVersion | None = None) -> None:
+        self._lock.check()
         self._journal.keep(publication.told(self._journal.record, decision, finding, to, version, self._spend()))
 
     def _spend(self) -> Spend:
