@@ -192,6 +192,16 @@ def test_what_ends_after_its_reservation_lapsed_is_counted_all_the_same(ledger: 
     assert run.spend().student_calls == 5
 
 
+def test_what_was_spent_before_the_search_stays_what_it_was(ledger: Make) -> None:
+    """Also for a process that takes the run up, when its search has spent more."""
+    run = ledger().open(PROJECT, "r1")
+    spend(run, 3)
+    assert run.before_search() == 3
+    spend(run, 5)
+    again = ledger().open(PROJECT, "r1")
+    assert (again.before_search(), again.spend().calls) == (3, 8)
+
+
 def test_known_prices_add_up(ledger: Make) -> None:
     run = ledger(**OPENAI, teacher_model="gpt-4o").open(PROJECT, "r1")
     usage = Usage(prompt_tokens=1_000_000, completion_tokens=100_000)
@@ -240,6 +250,7 @@ def test_figures_do_not_stay_for_ever(redis_client: Redis, ledger: Make) -> None
     run = ledger().open(PROJECT, "r1")
     spend(run, 1)
     run.reserve("student", 1, 0)
+    run.before_search()
     keys = list(redis_client.scan_iter("*spend*"))
     assert len(keys) == 4
     assert all(redis_client.ttl(key) > 0 for key in keys)

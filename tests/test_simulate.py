@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backend.labeling.prompt import Prompt
+from backend.runs import Spend
 from tests.labeling.building import SENTIMENT
+from tests.optimizer import world
 from tests.replaying import SCHEMA, leaning, rows, student, write
 from tests.scripted_llm import ScriptedLLM
 from tests.scripted_llm.answers import frame_and_task
@@ -118,6 +120,15 @@ def test_a_run_over_its_budget_is_a_step_that_says_so(plan: Plan, scripted_llm: 
     assert step.decision == "out_of_budget"
     assert step.figures == found.naive
     assert step.spend.student_calls <= 25
+
+
+def test_where_no_test_row_has_a_label_and_none_is_predicted_f1_is_the_accuracy() -> None:
+    items = world.examples(world.SEVERAL, 20)
+    test = tuple(replace(item, id=f"test {item.id}", truth={"topics": ()}) for item in items)
+    made = world.World((*items, *test), world.level(0.99999), world.SEVERAL)
+    plan = Plan(world.SEVERAL, items, test, world.ACTIVE, (8,), "simulated")
+    found = simulate(plan, Senses(made.label, made.tools(), Spend))
+    assert (found.naive.accuracy, found.naive.macro_f1) == (1.0, 1.0)
 
 
 def test_candidates_are_tried_in_place_of_the_templates(plan: Plan, scripted_llm: ScriptedLLM) -> None:

@@ -11,7 +11,7 @@ from backend import pushing
 from backend.labeling.errors import EngineError, StoreError, WhetstoneError
 from backend.labeling.prompt import PromptVersion
 from backend.pushing import Target
-from backend.run_lock import Lock
+from backend.run_lock import Lock, LockLostError
 from backend.runs import Decision, RunRecord, Spend
 from backend.service import Service
 from backend.settings import Settings
@@ -29,6 +29,7 @@ from worker.teacher import Teacher, is_capable
 from worker.weighing import weighed
 
 _log = structlog.get_logger(__name__)
+_WEIGHING = 0.1  # of the calls, at most, to tell how many tasks each label stands for
 
 Now = Callable[[], datetime]
 
@@ -72,8 +73,8 @@ def run(
     """To its verdict. One that was interrupted is taken up under its id: it pays only for what is new. `revision` is
     that of the job's request, None where no job asked.
 
-    Raises `RunningError` when another is under way, and what may pass by itself (`retryable`): the caller tries again,
-    or gives up. Any other error is the run's verdict.
+    Raises `RunningError` when another is under way, `LockLostError` when another worker took it over, and what may pass
+    by itself (`retryable`): the caller tries again, or gives up. Any other error is the run's verdict.
     """
     with service.dispatch.run_lock(project) as lock:
         journal = Journal(service.runs, begun(service, project, trigger, now()))
@@ -84,12 +85,16 @@ def run(
         except CanceledError:
             ended = journal.record.canceled(now())
             learning.note_labels()
+        except LockLostError:  # the record is another worker's by now
+            raise
         except WhetstoneError as error:
             if error.retryable:
+                lock.check()
                 journal.keep(replace(journal.record, stage=f"waits: {error}"))
                 raise
             ended = failed(journal.record, error)
             learning.note_labels()
+        lock.check()
         return _end(service, ended, now())
 
 
@@ -112,6 +117,7 @@ def watch(service: Service, project: str, *, revision: int | None = None, now: N
             if journal.hidden:
                 return None
             ended = failed(journal.record, error)
+        lock.check()
         return _end(service, ended, now())
 
 
@@ -216,8 +222,13 @@ class _Learning:
         return True
 
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
+        """The search has the calls that are left to it; it has the same when the run is taken up again."""
         settings = self._settings
-        problem = posed(self._service, settings, to, weighed(self._service, to, examples, evaluator.label))
+        problem = posed(self._service, settings, to, examples)
+        calls = int(_WEIGHING * problem.calls)
+        problem = replace(problem, examples=weighed(self._service, to, examples, evaluator.label, calls=calls))
+        if settings.run_max_calls:
+            problem = replace(problem, calls=max(1, problem.calls - self._ledger.before_search()))
         embed = PaidEmbedding(self._service.embedder, self._ledger).embed
         if not is_capable(settings):
             return optimize(problem, Tools(evaluator.label, None, self._tell, embed))
@@ -264,9 +275,11 @@ class _Learning:
             self._journal.note(spend=self._spend())
 
     def _tell(self, stage: str, progress: float, alive: int, best: float | None) -> None:
+        self._lock.check()
         self._journal.note(stage=stage, progress=progress, candidates=alive, best=best, spend=self._spend())
 
     def _decide(self, decision: Decision, finding: Finding, to: Target, version: PromptVersion | None = None) -> None:
+        self._lock.check()
         self._journal.keep(publication.told(self._journal.record, decision, finding, to, version, self._spend()))
 
     def _spend(self) -> Spend:

@@ -29,6 +29,7 @@ Amounts = tuple[int, int, int]  # calls, tokens, billionths of a dollar
 _TTLS = (30 * 24 * 3600, 400 * 24 * 3600)  # seconds to keep a run's figures, a month's
 _LEASE_S = 3600.0
 _NANO = 10**9
+_BEFORE_SEARCH = "before_search"
 _UNITS = ("calls", "tokens", "usd")
 # The stronger LLM of a cascade labels at its own price; its calls are counted with the student's.
 _COUNTED = {"student": "student", "teacher": "teacher", "strong": "student", "embeddings": "embedding"}
@@ -132,6 +133,10 @@ class RunLedger:
         """Evaluations that were paid for before, and cost nothing now."""
         self._book.count(self._run, self._current_month(), {"from_cache": evaluations})
 
+    def before_search(self) -> int:
+        """Calls that were settled when this was asked first, also by an earlier process of the run."""
+        return self._book.first_spent(self._run)
+
     def spend(self) -> Spend:
         """As far as settled. `usd` is None when a call's price was unknown; `seconds` are the run's to tell."""
         return self._book.spent(self._run)
@@ -189,8 +194,19 @@ class _Book:
     def spent(self, key: str) -> Spend:
         stored: Mapping[Any, Any] = self._client.hgetall(key)
         found = {as_text(name): int(amount) for name, amount in stored.items()}
+        found.pop(_BEFORE_SEARCH, None)
         nano_usd, unpriced = found.pop("nano_usd", 0), found.pop("unpriced_calls", 0)
         return Spend(usd=None if unpriced else nano_usd / _NANO, **found)
+
+    @translated()
+    def first_spent(self, run: str) -> int:
+        calls = self.spent(run).calls
+        with self._client.pipeline() as pipe:
+            pipe.hsetnx(run, _BEFORE_SEARCH, calls)
+            pipe.expire(run, _TTLS[0])
+            pipe.hget(run, _BEFORE_SEARCH)
+            *_, found = pipe.execute()
+        return int(found)
 
     def _add(self, run: str, month: str, reservation_id: str, spent: Mapping[str, int]) -> None:
         parts = [part for pair in spent.items() for part in pair]

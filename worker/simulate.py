@@ -69,7 +69,7 @@ class Senses:
 @dataclass(frozen=True, slots=True)
 class Figures:
     """On the test rows. `ece` is None for what gives no scores. `failed` of them have no usable answer and count as
-    wrong; `failure` is why the first one has none."""
+    wrong; `failure` is why the first one has none. `macro_f1` is the accuracy where no label is true or predicted."""
 
     accuracy: float
     macro_f1: float
@@ -281,7 +281,7 @@ def _classic(plan: Plan, labelled: Sequence[Example]) -> Figures:
 
 
 def _figures(plan: Plan, right: Sequence[bool], said: Sequence[Mapping[str, tuple[str, ...]]]) -> Figures:
-    """Macro-F1 is the mean over the controls."""
+    """Macro-F1 is the mean over the controls in which a label is true or predicted, the accuracy where none is."""
     averages = []
     for control in plan.schema.controls:
         answers = [
@@ -290,7 +290,8 @@ def _figures(plan: Plan, right: Sequence[bool], said: Sequence[Mapping[str, tupl
             if control.name in each.truth
         ]
         averages.append(metrics.macro_f1(answers).value)
-    return Figures(fmean(right), fmean(value for value in averages if value is not None))
+    known = [value for value in averages if value is not None]
+    return Figures(fmean(right), fmean(known or right))
 
 
 def _agrees(values: Mapping[str, tuple[str, ...]], truth: Mapping[str, tuple[str, ...]]) -> bool:

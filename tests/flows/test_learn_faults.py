@@ -1,16 +1,20 @@
 """Runs that meet a student at fault, labels, projects and prompts that change under them, and people who intervene."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 
 import pytest
 
 from backend import run_control
-from backend.dispatch import OPTIMIZE
+from backend.dispatch import OPTIMIZE, Dispatch
 from backend.labeling.prompt import Prompt, PromptVersion
-from tests.flows.conftest import Learner, queued, retry_now, work
+from backend.redis_client import project_key
+from backend.run_lock import Lock, LockLostError
+from tests.flows.conftest import Learner, queued, retry_now, until, work
 from tests.flows.learning import at_call, chance, questions, turned
 from tests.flows.payloads import OTHER_CONFIG, PROJECT, Json
 from tests.scripted_llm import Fault
@@ -273,6 +277,45 @@ def test_a_run_that_waits_for_its_next_try_can_be_canceled(learn: Learner) -> No
     learn.llm.start()
     learn.work()
     assert [(run.id, run.state) for run in learn.service.runs.runs(PROJECT)] == [(waiting.id, "canceled")]
+
+
+# -- workers
+
+
+class Hasty(Dispatch):
+    """Whose locks lapse soon; `lock` is the last one."""
+
+    lock: Lock
+
+    @contextmanager
+    def run_lock(self, project: str, *, ttl_s: float = 0.3) -> Iterator[Lock]:
+        with super().run_lock(project, ttl_s=ttl_s) as self.lock:
+            yield self.lock
+
+    def is_lost(self) -> bool:
+        try:
+            self.lock.check()
+        except LockLostError:
+            return True
+        return False
+
+
+def test_a_run_that_another_worker_took_over_leaves_the_record_to_it(
+    learn: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatch = Hasty(learn.redis)
+    monkeypatch.setattr(learn.service, "dispatch", dispatch)
+
+    def another_takes_over() -> None:
+        learn.redis.set(project_key(PROJECT, "run:lock"), "another's")
+        until(dispatch.is_lost)
+        learn.service.runs.save(replace(learn.run, state="done", decision="published"))
+
+    learn.annotate(LABELS)
+    at_call(learn.llm, 60, another_takes_over)
+    with pytest.raises(LockLostError):
+        learning.run(learn.service, PROJECT, trigger="forced")
+    assert (learn.run.state, learn.run.decision) == ("done", "published")
 
 
 # -- clocks

@@ -7,7 +7,7 @@ import pytest
 
 from backend.runs import RunRecord
 from tests.flows.conftest import Learner
-from tests.flows.learning import chance
+from tests.flows.learning import chance, muddled
 from tests.flows.payloads import PROJECT
 from tests.scripted_llm import Script, ScriptedLLM
 from tests.scripted_llm.answers import frame_and_task, keyword_label
@@ -55,3 +55,16 @@ def test_a_gain_on_picked_tasks_alone_is_not_published(learn: Learner, scripted_
 
 def test_one_that_costs_the_others_nothing_is(learn: Learner, scripted_llm: ScriptedLLM) -> None:
     assert learned(learn, scripted_llm, spoils=False).decision == "published"
+
+
+def test_weighing_leaves_the_search_its_calls(
+    learn: Learner, scripted_llm: ScriptedLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a project whose labels were imported: all of them are new to the first run."""
+    monkeypatch.setenv("RUN_MAX_CALLS", "180")
+    scripted_llm.script = Script(label=muddled)
+    learn.service.dispatch.label_project(PROJECT)
+    learn.work()
+    run = learn(130)
+    assert run.decision == "published"
+    assert run.spend.calls <= 180
