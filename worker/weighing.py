@@ -23,11 +23,12 @@ def weighed(service: Service, to: Target, examples: tuple[Example, ...], label: 
         found = graded(schema, prompt, examples, fair(schema, label))
     except BudgetError:
         return examples
-    return _by_frame(examples, frame(schema, examples, known, found))
+    return by_frame(examples, frame(schema, examples, known, found))
 
 
-def _by_frame(examples: Sequence[Example], framed: Frame) -> tuple[Example, ...]:
-    """One without a score stands for itself."""
+def by_frame(examples: Sequence[Example], framed: Frame) -> tuple[Example, ...]:
+    """One without a score counts as drawn by lot."""
     sample = framed.sample({example.id for example in examples})
-    weights = dict(zip((example.id for example in framed.of(sample)), sample.weights.tolist(), strict=True))
-    return tuple(replace(example, weight=weights.get(example.id, 1.0)) for example in examples)
+    weights = sample.weights * (len(framed.examples) / max(1, len(framed.scores)))
+    found = dict(zip((example.id for example in framed.of(sample)), weights.tolist(), strict=True))
+    return tuple(replace(example, weight=found.get(example.id, 1.0)) for example in examples)
