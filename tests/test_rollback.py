@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.audit import is_audit
+from worker import strata
 from worker.rollback import THRESHOLD, Watch, watch
 
 LOST, WON, BOTH, NEITHER = (False, True), (True, False), (True, True), (False, False)
@@ -76,3 +78,23 @@ def test_a_prompt_ten_points_worse_is_rolled_back_within_200_labels() -> None:
 
 def test_a_prompt_five_points_worse_is_mostly_rolled_back_within_500_labels() -> None:
     assert share_rolled_back(labels=500, worse=0.10, better=0.05) >= 0.65
+
+
+@pytest.mark.parametrize(("by_lot", "least", "most"), [(False, 0.2, 1.0), (True, 0.0, 0.10)])
+def test_by_the_least_certain_tasks_a_prompt_no_worse_goes_and_by_those_drawn_by_lot_it_stays(
+    by_lot: bool, least: float, most: float
+) -> None:
+    """Both right on 80 % of 2000 tasks, the 400 labelled first of which the active one is least certain: as a tab that
+    sorts by its score has them labelled."""
+    taken = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        hard = rng.normal(size=2000)
+        active, previous = (0.923 + hard + 0.45 * rng.normal(size=2000) for _ in range(2))
+        labelled = np.argsort(np.abs(active))[:400]
+        if by_lot:
+            audited = np.array([is_audit(str(seed), task, 0.2) for task in range(2000)])
+            counted = labelled[audited[labelled]]
+            labelled = counted if strata.are_even(np.abs(active), np.isin(np.arange(2000), counted)) else counted[:0]
+        taken.append(watch((active[task] > 0, previous[task] > 0) for task in rng.permutation(labelled)).rolls_back)
+    assert least <= np.mean(taken) <= most

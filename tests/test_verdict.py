@@ -229,5 +229,6 @@ def test_a_long_instruction_is_cut() -> None:
 def test_a_roll_back_says_what_was_lost() -> None:
     found = verdict.rolled_back(watch([(False, True)] * 9 + [(True, True)] * 11), "p0002-bbbb", "p0001-aaaa")
     assert found.startswith(
-        "On 20 labels that arrived after p0002-bbbb was published, it alone was right on 0, p0001-aaaa alone on 9."
+        "On 20 labels of tasks drawn by lot that arrived after p0002-bbbb was published, "
+        "it alone was right on 0, p0001-aaaa alone on 9."
     )

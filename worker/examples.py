@@ -34,7 +34,8 @@ class Example:
 
     `reason` is why, in the words of somebody who decided so: never the LLM's, "" where nobody wrote or corrected one.
 
-    `weight` is how many of the project's tasks it stands for, 1 for all alike as long as nobody has reckoned it.
+    `weight` is how many of the project's tasks it stands for, in units of what it would be if all labels were drawn by
+    lot: their mean is the share of the tasks that labels speak for. 1 as long as nobody has reckoned it.
     """
 
     id: str

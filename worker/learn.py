@@ -211,7 +211,7 @@ class _Learning:
         found = retreat.watched(self._service, to, examples) if self._settings.auto_rollback else None
         if found is None:
             return False
-        back = retreat.due(to, found, evaluator.label)
+        back = retreat.due(self._service, to, found, evaluator.label)
         AnnotationStore(self._service.redis).note_watch(self._project, found.until)
         if back is None:
             return False

@@ -6,8 +6,9 @@ when it was found needs no second luck, only more labels.
 It is looked at whenever labels come, so that P(gain > 0) >= .95 at each look is no bound: of challengers no better,
 with 15 % of labels discordant that come ten at a time up to 400, 22 % would pass at one look or another. So its wins
 must have raised a stake to ten times its start (the bet of `rollback`, on the challenger): one that is no better ever
-gets there with probability .1 at most (Ville's inequality), however often and long one looks; each of several that wait
-has that bound for itself. Of 1,000 simulated challengers each, with the gate at .9 beside it:
+gets there with probability .1 at most (Ville's inequality), however often and long one looks, if labels come in an
+order in which neither prompt had a say (where they do not, the gate's objections hold it back); each of several that
+wait has that bound for itself. Of 1,000 simulated challengers each, with the gate at .9 beside it:
 
 gain      passed by 100 / 200 / 300 / 400 labels    P >= .95 at each look    looks at 20, 30, 45, ... at P >= .98
 0         .01 / .03 / .04 / .05                     .11 / .18 / .20 / .22    .03 / .05 / .06 / .07

@@ -1,26 +1,34 @@
-"""The active version is watched on labels that came after it: one that does worse than the one before it goes."""
+"""The active version is watched on labels, drawn by lot, that came after it: one that does worse than the one before it
+goes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+
+from backend.audit import is_audit
 from backend.labeling.prompt import PromptVersion
 from backend.pushing import Target
 from backend.service import Service
-from worker import publication, rollback, verdict
+from worker import publication, rollback, served, strata, verdict
 from worker.evaluate import Label, fair, graded
 from worker.examples import Example
+from worker.outcomes import Graded
+from worker.queue_store import QueueStore
 
 LEAST_FRESH = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """`before` is the version to go back to; `later` are the examples decided since the active one was published, in
-    that order, at least one."""
+    """`before` is the version to go back to; `later` are the examples drawn by lot that were decided since the active
+    one was published, in that order, at least one. `queued` are ids of those that a queue drew; the others are of the
+    audit slice."""
 
     before: PromptVersion
     later: tuple[Example, ...]
+    queued: frozenset[str] = frozenset()
 
     @property
     def until(self) -> datetime:
@@ -40,23 +48,44 @@ class Retreat:
 
 
 def watched(service: Service, to: Target, examples: Sequence[Example]) -> Watched | None:
-    """Only versions that a run published are: what a person activated stays until a person says otherwise."""
+    """Only versions that a run published are: what a person activated stays until a person says otherwise. Only labels
+    of tasks drawn by lot count: the least certain are those on which the active version is at its worst."""
     project, active = to.record.key, to.current.version
     latest = next(iter(service.store.activations(project)), None)
     if latest is None or latest.version != active.name or not publication.is_by_run(latest.by):
         return None
-    later = sorted((e for e in examples if e.annotated_at > latest.at), key=lambda example: example.annotated_at)
+    drawn, share = QueueStore(service.redis).drawn(project), service.settings.audit_share
+    later = sorted(
+        (
+            example
+            for example in examples
+            if example.annotated_at > latest.at
+            and (not drawn[example.id].chosen if example.id in drawn else is_audit(project, example.id, share))
+        ),
+        key=lambda example: example.annotated_at,
+    )
     name = service.store.previous(project) if later else None
     before = service.store.version(project, name) if name else None
-    return Watched(before, tuple(later)) if before else None
+    return Watched(before, tuple(later), frozenset(drawn)) if before else None
 
 
-def due(to: Target, found: Watched, label: Label) -> Retreat | None:
+def due(service: Service, to: Target, found: Watched, label: Label) -> Retreat | None:
     """None where the active version holds its own."""
     schema, active = to.current.schema, to.current.version
     fairly = fair(schema, label)
     now = graded(schema, active.prompt, found.later, fairly)
-    then = graded(schema, found.before.prompt, found.later, fairly)
-    watch = rollback.watch((now[example.id].right, then[example.id].right) for example in found.later)
+    later = _by_lot(service, to, found, now)
+    then = graded(schema, found.before.prompt, later, fairly)
+    watch = rollback.watch((now[example.id].right, then[example.id].right) for example in later)
     name = found.before.name
     return Retreat(name, verdict.rolled_back(watch, active.name, name)) if watch.rolls_back else None
+
+
+def _by_lot(service: Service, to: Target, found: Watched, now: Mapping[str, Graded]) -> list[Example]:
+    """Who labels by rising score labels the audit slice so, too. Where the labels that no queue asked for do not lie
+    evenly over the active version's scores, only those that a queue drew count."""
+    others = [now[example.id].score for example in found.later if example.id not in found.queued]
+    kept = served.open_scores(service, to.record.key, to.current.version.name, to.current.schema)
+    scores = np.array([*others, *(each.score for each in kept)], np.float64)
+    even = strata.are_even(scores, np.arange(len(scores)) < len(others))
+    return [example for example in found.later if even or example.id in found.queued]

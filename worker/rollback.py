@@ -3,7 +3,9 @@
 Only discordant labels tell: those that the previous prompt would have got right and the active one did not, or the
 reverse. We bet that the previous prompt wins, with a share of the stake on each label; were both prompts equally good
 or the active one better, the stake would reach ten times its start in at most one of ten projects, however often and
-however long one looks (Ville's inequality).
+however long one looks (Ville's inequality), if the labels are of tasks drawn by lot. Among the tasks of which the
+active prompt is least certain it is at its worst by selection: on recorded answers a prompt 2.9 points better, with
+these labelled first, would be rolled back every time.
 """
 
 from collections.abc import Iterable
@@ -38,6 +40,7 @@ def watch(pairs: Iterable[tuple[bool, bool]]) -> Watch:
 
     e = mean over bets b in (.1, .25, .45) of the product over discordant labels of 1 + b where the previous prompt won,
     1 - b where the active one did. Nine that the active prompt lost in a row roll back, eight do not.
+    The labels must be of tasks drawn by lot, or chosen by nothing that either prompt says.
     Labels that were prefilled by the active prompt lean towards it: they delay a roll back and never cause one.
     """
     labels = worse = better = 0

@@ -30,6 +30,12 @@ def strata(scores: NDArray[np.float64], labelled: NDArray[np.bool_]) -> NDArray[
     return found
 
 
+def are_even(scores: NDArray[np.float64], labelled: NDArray[np.bool_]) -> bool:
+    """Whether tasks of all scores are labelled equally often, as far as can be told: so are those drawn by lot."""
+    order = np.argsort(scores, kind="stable")
+    return _cut(scores[order], labelled[order].astype(np.intp)) is None
+
+
 def _parts(scores: NDArray[np.float64], labelled: NDArray[np.intp], offset: int) -> list[tuple[int, int]]:
     """Half-open ranges, each of one share of labelled tasks as far as can be told."""
     cut = _cut(scores, labelled)

@@ -135,8 +135,8 @@ def _changed(decision: Decision, changes: Sequence[str], origin: str) -> str:
 def rolled_back(watch: Watch, active: str, previous: str) -> str:
     """`active` and `previous` are names of versions."""
     return (
-        f"On {wording.counted(watch.labels, 'label')} that arrived after {active} was published, it alone was right on "
-        f"{watch.better}, {previous} alone on {watch.worse}. Chance would show so clear a loss "
+        f"On {wording.counted(watch.labels, 'label')} of tasks drawn by lot that arrived after {active} was published, "
+        f"it alone was right on {watch.better}, {previous} alone on {watch.worse}. Chance would show so clear a loss "
         f"in fewer than one of ten projects: {previous} labels again."
     )
 

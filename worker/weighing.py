@@ -32,7 +32,7 @@ def weighed(
     lacking = [each for each in examples if schema.data_hash(each.data) not in known.by_data]
     asked = {each.id: each for each in (*own, *lacking)}
     found = _asked(schema, prompt, list(asked.values()), label, calls)
-    return _by_frame(examples, frame(schema, examples, known, found))
+    return by_frame(examples, frame(schema, examples, known, found))
 
 
 def _asked(
@@ -48,8 +48,9 @@ def _asked(
     return found
 
 
-def _by_frame(examples: Sequence[Example], framed: Frame) -> tuple[Example, ...]:
-    """One without a score stands for itself."""
+def by_frame(examples: Sequence[Example], framed: Frame) -> tuple[Example, ...]:
+    """One without a score counts as drawn by lot."""
     sample = framed.sample({example.id for example in examples})
-    weights = dict(zip((example.id for example in framed.of(sample)), sample.weights.tolist(), strict=True))
-    return tuple(replace(example, weight=weights.get(example.id, 1.0)) for example in examples)
+    weights = sample.weights * (len(framed.examples) / max(1, len(framed.scores)))
+    found = dict(zip((example.id for example in framed.of(sample)), weights.tolist(), strict=True))
+    return tuple(replace(example, weight=found.get(example.id, 1.0)) for example in examples)

@@ -230,14 +230,17 @@ def by_chance(prompt: str) -> Mapping[str, float]:
 # -- a published version that turns out worse
 
 
-def test_a_version_that_new_labels_show_to_be_worse_is_taken_back(learn: Learner) -> None:
+def test_a_version_that_new_labels_show_to_be_worse_is_taken_back(
+    learn: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIT_SHARE", "1")
     before = learn.version
     published = learn(LABELS).challenger
     learn.llm.change(label=turned)
     learn.label_studio.now = datetime.now(UTC) + timedelta(minutes=1)
     run = learn(LABELS + 20)
     assert (run.decision, run.active, learn.version) == ("rolled_back", published, before)
-    assert "20 labels that arrived after" in run.words[0]
+    assert "20 labels of tasks drawn by lot that arrived after" in run.words[0]
     assert queued(learn.redis) == [("label_project", [PROJECT])]
 
 

@@ -1,5 +1,6 @@
 """A version that a run published is tested whenever labels arrive, and taken back where they show it to be worse."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,8 +10,17 @@ from backend.dispatch import LABEL, OPTIMIZE
 from tests.flows.conftest import Learner, Logs, queued, retry_now, work
 from tests.flows.learning import turned
 from tests.flows.payloads import PROJECT
+from tests.scripted_llm.answers import frame_and_task, keyword_label
+from worker.queue_order import Place
+from worker.queue_store import QueueStore
 
 LABELS = 24
+
+
+@pytest.fixture
+def learn_settings(learn_settings: dict[str, str]) -> dict[str, str]:
+    """All tasks are of the audit slice."""
+    return {**learn_settings, "audit_share": "1"}
 
 
 @pytest.fixture
@@ -37,7 +47,7 @@ def test_a_dozen_labels_that_show_it_to_be_worse_take_it_back_though_no_run_is_d
     run = learn(LABELS + 12)
     assert (run.trigger, run.decision, run.state) == ("watch", "rolled_back", "done")
     assert (run.active, learn.version) == (published, first.active)
-    assert "12 labels that arrived after" in run.words[0]
+    assert "12 labels of tasks drawn by lot that arrived after" in run.words[0]
     assert run.spend.student_calls > 0
     assert learn.service.store.activations(PROJECT)[0].by == f"rollback in run {run.id}"
     assert queued(learn.redis) == [("label_project", [PROJECT])]
@@ -83,6 +93,43 @@ def test_what_a_person_activated_is_not_tested(learn: Learner, published: str) -
     assert store.activate(PROJECT, published, expected=before, by="a person")
     arrive(learn, LABELS + 12)
     assert queued(learn.redis, OPTIMIZE) == []
+
+
+def test_labels_of_tasks_that_were_not_drawn_by_lot_do_not_count(
+    learn: Learner, published: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIT_SHARE", "0")
+    arrive(learn, LABELS + 12)
+    assert queued(learn.redis, OPTIMIZE) == []
+
+
+def test_labels_that_a_queue_asked_for_count_if_it_drew_them_by_lot(
+    learn: Learner, published: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIT_SHARE", "0")
+    queue, asked_for = QueueStore(learn.redis), range(LABELS + 1, LABELS + 6)
+    queue.keep(PROJECT, [Place(task, "least certain", 1.0, 0.1) for task in asked_for])
+    arrive(learn, LABELS + 5)
+    assert queued(learn.redis, OPTIMIZE) == []
+    queue.keep(PROJECT, [Place(task, "by lot", 0.1, 0.1) for task in asked_for])
+    arrive(learn, LABELS + 6)
+    assert queued(learn.redis, OPTIMIZE) == [("optimize", [PROJECT])]
+
+
+def test_losses_where_people_labelled_the_least_certain_first_do_not_take_it_back(
+    learn: Learner, published: str
+) -> None:
+    """It is wrong on the next twelve texts alone, and less sure of them than of the other 104."""
+
+    def answer(prompt: str) -> Mapping[str, float]:
+        _, text = frame_and_task(prompt)
+        if LABELS <= int(text.rpartition("No ")[2].rstrip(".")) < LABELS + 12:
+            return {label: 0.9 * p + 0.1 / 3 for label, p in turned(prompt).items()}
+        return keyword_label(prompt)
+
+    learn.llm.change(label=answer)
+    learn(LABELS + 12)
+    assert learn.version == published
 
 
 def test_with_rollbacks_switched_off_nothing_is_tested(

@@ -18,8 +18,8 @@ PICKED, LABELS = 30, 42
 
 
 def answer(prompt: str, *, spoils: bool) -> Mapping[str, float]:
-    """Without demonstrations a coin on the first thirty texts and right on all others; with them right on those, and if
-    it `spoils`, wrong on a third of the others."""
+    """Without demonstrations a coin on the first thirty texts and wrong on a third of the others; with them right, but
+    if it `spoils`, wrong on a third of the others and right without."""
     frame, text = frame_and_task(prompt)
     found = re.search(r"No (\d+)", text)
     number = int(found[1]) if found else 0
@@ -28,7 +28,7 @@ def answer(prompt: str, *, spoils: bool) -> Mapping[str, float]:
     if number < PICKED:
         return right if shown else chance(text)
     turned = {"positive": right["negative"], "negative": right["positive"], "neutral": right["neutral"]}
-    return turned if spoils and shown and number % 3 == 0 else right
+    return turned if spoils == shown and number % 3 == 0 else right
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_gain_on_picked_tasks_alone_is_not_published(learn: Learner, scripted_
     assert "weighed to hold for all tasks it loses" in " ".join(run.words)
 
 
-def test_one_that_costs_the_others_nothing_is(learn: Learner, scripted_llm: ScriptedLLM) -> None:
+def test_one_that_gains_on_the_others_too_is(learn: Learner, scripted_llm: ScriptedLLM) -> None:
     assert learned(learn, scripted_llm, spoils=False).decision == "published"
 
 
