@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from statistics import fmean
 
 from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Prompt
@@ -49,7 +50,8 @@ def _asked(
 
 
 def _by_frame(examples: Sequence[Example], framed: Frame) -> tuple[Example, ...]:
-    """One without a score stands for itself."""
+    """One without a score stands for as many as the mean one."""
     sample = framed.sample({example.id for example in examples})
     weights = dict(zip((example.id for example in framed.of(sample)), sample.weights.tolist(), strict=True))
-    return tuple(replace(example, weight=weights.get(example.id, 1.0)) for example in examples)
+    usual = fmean(weights.values()) if weights else 1.0
+    return tuple(replace(example, weight=weights.get(example.id, usual)) for example in examples)
