@@ -4,6 +4,7 @@ import gc
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 import pytest
 
@@ -102,8 +103,9 @@ def test_of_those_without_a_score_as_many_are_asked_as_the_calls_pay_for(project
     assert project.asked == ["39", "0", "1", "2", "3", "4"]
 
 
-def test_where_no_budget_is_left_known_scores_decide(project: Project) -> None:
+def test_where_no_budget_is_left_known_scores_decide_and_what_has_none_counts_as_the_mean(project: Project) -> None:
     project.predict(range(10, 100))
     project.budget = 0
-    assert project.weigh()[:10] == [1.0] * 10
-    assert max(project.weigh()) > 1
+    lacking, known = (weights := project.weigh())[:10], weights[10:]
+    assert fmean(known) == pytest.approx(3)  # 90 tasks with a score, 30 of them labelled
+    assert lacking == pytest.approx([fmean(known)] * 10)

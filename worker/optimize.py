@@ -26,8 +26,9 @@ at .95 (.99). Of 20 with one instruction 6 points better, 13 had published by th
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from statistics import fmean
 from typing import Literal
 
@@ -52,7 +53,7 @@ from worker.prequential import Waiting, proven
 from worker.pricing import Price, priced
 from worker.propose import Candidate
 from worker.race import Entry, in_order
-from worker.reflect import Seen, is_error, named
+from worker.reflect import is_error, named
 from worker.techniques import Technique
 
 Kind = Literal["cross-fitted", "holdout"]
@@ -176,6 +177,9 @@ class _Run:
         ordered = in_order(problem.examples, random.Random(problem.seed))  # noqa: S311
         self._held = [example for example in ordered if self._looks and example.split == "holdout"]
         self._open = [example for example in ordered if not many or example.split != "holdout"]
+        self._searchable = self._open  # but for what the teacher reads
+        self._lessons: Iterator[Candidate] = iter(())
+        self._taught: list[Candidate] = []
 
     def finding(self) -> Finding:
         problem = self._problem
@@ -191,37 +195,37 @@ class _Run:
         """A first search that surely fits the budget, then wider ones that go on from it, as far as the calls go. The
         widest decides, whatever the others found."""
         self._tell("evaluating the active prompt", 1, None)
-        plan = self._sized()
-        begun = self._open[: plan.examples]
+        terms = self._terms()
+        begun = self._open[: self._planned(terms).examples]
         active = evaluate.graded(self._problem.schema, self._problem.active, self._pool(begun), self._label)
-        read = self._read(begun, active)
-        material = self._material(plan, active, read)
-        apart = {example.id for example in read}
-        return self._judged(self._widened(self._tried(material, apart), material, apart), apart)
+        self._lessons = self._taught_by(self._read(begun, active), active)
+        plan = self._planned(replace(terms, n=len(self._searchable)))
+        material = self._material(plan, active)
+        return self._judged(self._widened(self._tried(material), material))
 
-    def _widened(self, tried: _Tried, material: search.Material, apart: Collection[str]) -> _Tried:
+    def _widened(self, tried: _Tried, material: search.Material) -> _Tried:
         """By the widest search that the calls pay for, when all labels that it does not see are to decide."""
         limit = self._calls - self._kept_back(material.plan.examples)
         while plan := wider(material.plan, spent=self._meter.calls, calls=limit):
             self._meter.limit = limit
-            material = replace(material, plan=plan)
+            material = replace(material, plan=plan, instructions=self._instructions(plan))
             try:
-                tried = self._tried(material, apart)
+                tried = self._tried(material)
             except BudgetError:
                 break
             limit = self._calls - self._kept_back(plan.examples)
         self._meter.limit = None
         return tried
 
-    def _tried(self, material: search.Material, apart: Collection[str]) -> _Tried:
-        searched = [example for example in self._open[: material.plan.examples] if example.id not in apart]
+    def _tried(self, material: search.Material) -> _Tried:
+        searched = self._searchable[: material.plan.examples]
         first, best = self._search(material, searched)
         return _Tried(first, best, searched, () if self._looks else self._cross_fitted(material, searched))
 
-    def _judged(self, tried: _Tried, apart: Collection[str]) -> Finding:
+    def _judged(self, tried: _Tried) -> Finding:
         winner = tried.best[0]
         self._tools.tell("deciding", 1.0, 1, winner.soft)
-        untouched = self._compared(winner, self._held) if self._looks else self._on_the_rest(tried, apart)
+        untouched = self._compared(winner, self._held) if self._looks else self._on_the_rest(tried)
         deciding = [*tried.deciding, *untouched]
         pairs = [each.pair for each in deciding]
         ruling = self._ruled(pairs, self._costs(tried, deciding))
@@ -231,14 +235,14 @@ class _Run:
 
     # -- what is tried
 
-    def _sized(self) -> Plan:
+    def _terms(self) -> Terms:
         """By what an example takes: several questions, votes or groups of labels are several calls."""
         own = propose.instructions(self._problem.schema, self._problem.active, self._problem.styles)[0]
         found = priced(own, self._sets({}, 1), propose.uncalibrated(self._problem.active), self._price)
         self._codes, self._dearest = found.codes, found.dearest
         self._held = self._held[: int(self._calls / self._dearest) // _HELD_SHARE]
-        terms = Terms(
-            n=len(self._open),
+        return Terms(
+            n=len(self._searchable),
             cross_fitted=not self._looks,
             rounds=self._problem.rounds,
             extra=techniques.calls(self._techniques(), self._problem.samples),
@@ -246,9 +250,14 @@ class _Run:
             shown=found.shown,
             active=max(0.0, found.active - found.bare),
         )
+
+    def _planned(self, terms: Terms) -> Plan:
+        """With the calls that are left when the active prompt has answered what the teacher reads."""
+        apart = len(self._open) - len(self._searchable)
+        calls = self._calls - math.ceil(apart * self._meter.price(self._problem.active))
         if self._looks:
-            return plan_for(terms, self._calls - self._kept_back(terms.n))
-        return plan_for(terms, int(_BEGIN * self._calls), at_most=self._calls)
+            return plan_for(terms, calls - self._kept_back(terms.n))
+        return plan_for(terms, int(_BEGIN * calls), at_most=calls)
 
     def _price(self, prompt: Prompt) -> Price:
         """On examples that the teacher does not read; on a few where more would take much of the calls."""
@@ -260,7 +269,7 @@ class _Run:
 
     def _kept_back(self, examples: int) -> int:
         """What the decision takes: on the holdout, or on what a search on so many examples leaves."""
-        left = len(self._held) if self._looks else len(self._open) - examples
+        left = len(self._held) if self._looks else len(self._searchable) - examples
         return math.ceil(2 * left * self._dearest)
 
     def _techniques(self) -> tuple[Technique, ...]:
@@ -272,24 +281,34 @@ class _Run:
         return [example for example in examples if few or example.split == "train"]
 
     def _read(self, examples: Sequence[Example], active: Mapping[str, Graded]) -> list[Example]:
+        """What the teacher is told about; what it reads is kept apart, of what is only counted nothing."""
         teaches = self._tools.ask is not None and len(self._problem.examples) >= _TEACHER_FROM
-        return reading.read(self._pool(examples), active) if teaches else []
+        found = reading.read(self._pool(examples), active) if teaches else []
+        if self._problem.teacher_sees_texts:
+            apart = {example.id for example in found}
+            self._searchable = [example for example in self._open if example.id not in apart]
+        return found
 
-    def _material(self, plan: Plan, active: Mapping[str, Graded], read: Sequence[Example]) -> search.Material:
+    def _material(self, plan: Plan, active: Mapping[str, Graded]) -> search.Material:
         problem = self._problem
-        own = propose.instructions(problem.schema, problem.active, problem.styles)[: None if problem.templates else 1]
-        seeds = [Candidate(propose.uncalibrated(prompt), "an earlier prompt or guideline") for prompt in problem.seeds]
         return search.Material(
             active=Candidate(propose.uncalibrated(problem.active), "the active prompt, recalibrated"),
-            instructions=search.instruction_set(
-                [*seeds, *self._taught(reading.seen(problem.schema, read, active))], own, self._codes
-            ),
+            instructions=self._instructions(plan),
             sets=self._sets(active, MOST_SETS),
             plan=plan,
             soft=problem.soft,
             techniques=self._techniques(),
             samples=problem.samples,
         )
+
+    def _instructions(self, plan: Plan) -> tuple[Candidate, ...]:
+        """The teacher is asked for no more than the plan tries."""
+        problem = self._problem
+        own = propose.instructions(problem.schema, problem.active, problem.styles)[: None if problem.templates else 1]
+        seeds = [Candidate(propose.uncalibrated(prompt), "an earlier prompt or guideline") for prompt in problem.seeds]
+        more = search.taught_places(plan) - len(self._taught)
+        self._taught += islice(self._lessons, max(0, more))
+        return search.instruction_set(seeds, own, self._codes, self._taught)
 
     def _sets(self, active: Mapping[str, Graded], count: int) -> tuple[DemonstrationSet, ...]:
         """As many as there are up to `count`, the first of them the same whatever `active` got wrong."""
@@ -301,28 +320,29 @@ class _Run:
         draw = Draw(problem.schema, pool, errors, problem.fixed, self._tools.embed)
         return drawn(draw, count, problem.seed)
 
-    def _taught(self, seen: Sequence[Seen]) -> list[Candidate]:
-        if self._tools.ask is None or not seen:
-            return []
+    def _taught_by(self, read: Sequence[Example], active: Mapping[str, Graded]) -> Iterator[Candidate]:
+        """Each is asked for when it is wanted."""
+        problem, ask = self._problem, self._tools.ask
+        seen = reading.seen(problem.schema, read, active)
+        if ask is None or not seen:
+            return
         self._tell("asking the teacher", 0, None)
-        problem = self._problem
         bare = propose.uncalibrated(problem.active)
         rng = random.Random(problem.seed)  # noqa: S311
         views = reflect.Views(problem.guideline, texts=problem.teacher_sees_texts)
-        lessons = reflect.lessons(problem.schema, bare, seen, views, rng)
-        return reflect.learn(lessons, seen, self._tools.ask)
+        yield from reflect.learn(reflect.lessons(problem.schema, bare, seen, views, rng), seen, ask)
 
     # -- what decides
 
-    def _on_the_rest(self, tried: _Tried, apart: Collection[str]) -> list[Compared]:
+    def _on_the_rest(self, tried: _Tried) -> list[Compared]:
         """Labels that the search had no calls for are a holdout of its winner, as far as the calls go now; without them
         the folds decide alone."""
         winner = tried.best[0]
-        seen = {*apart, *(each.pair.id for each in tried.deciding)}
+        seen = {each.pair.id for each in tried.deciding}
         each = self._meter.price(self._problem.active) + self._meter.price(winner.prompt)
         count = max(0, int((self._calls - self._meter.calls) / each))
         try:
-            return self._compared(winner, [example for example in self._open if example.id not in seen][:count])
+            return self._compared(winner, [example for example in self._searchable if example.id not in seen][:count])
         except BudgetError:
             return []
 

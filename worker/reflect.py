@@ -118,12 +118,12 @@ def is_error(example: Example, graded: Graded) -> bool:
     return not example.disputed and not graded.right
 
 
-def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> list[Candidate]:
-    """What came of them. An unusable answer is dropped; so is what quotes a text, says too much or says nothing new.
+def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> Iterator[Candidate]:
+    """What comes of them, each asked when it is wanted. An unusable answer is dropped; so is what quotes a text, says
+    too much or says nothing new.
 
-    A budget or a teacher that gives out ends it with what there is.
+    A budget or a teacher that gives out ends it.
     """
-    found: list[Candidate] = []
     known: list[str] = []
     texts = [each.text for each in seen]
     for lesson in lessons:
@@ -134,9 +134,8 @@ def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> list[Can
         edited = lesson.edit(answer) if answer else None
         written = edits.news(edited, lesson.parent) if edited else ""
         if edited and not quotes(written, texts) and not any(edits.alike(written, other) for other in known):
-            found.append(Candidate(edited, lesson.origin))
             known.append(written)
-    return found
+            yield Candidate(edited, lesson.origin)
 
 
 def _parsed(answer: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ number, and techniques. As many sets as instructions: on small models sets lie 2
 and a race drops the bad ones early. Where zero-shot answers are dear other instructions are mixed in among the sets.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, zip_longest
@@ -31,8 +32,8 @@ Told = Callable[[str, int, float], None]
 @dataclass(frozen=True, slots=True)
 class Material:
     """What the search chooses from, the same for all folds: `active` uncalibrated, `instructions` without
-    demonstrations, `sets` of these, and `techniques` (with so many `samples`) to try on the best of it. The first of
-    them, as many as `plan` says, are tried."""
+    demonstrations but for earlier prompts that have some, `sets` of these, and `techniques` (with so many `samples`) to
+    try on the best of it. The first of them, as many as `plan` says, are tried."""
 
     active: Candidate
     instructions: tuple[Candidate, ...]
@@ -51,7 +52,8 @@ def search(
     tell: Told,
     entered: dict[tuple[str, int], Entry] | None = None,
 ) -> tuple[list[Entry], list[Entry]]:
-    """The entries of the first race, which is zero-shot but for the active prompt, and those of the last; best first.
+    """The entries of the first race, which is zero-shot but for the active prompt and earlier ones, and those of the
+    last; best first.
 
     `examples` in the order of use. `entered` is what an earlier search on the same examples filled, and is filled.
     """
@@ -118,12 +120,26 @@ def _crossed(material: Material, first: Sequence[Entry], second: Sequence[Entry]
     return propose.distinct([material.active, best, *runners_up, *crossed, *varied])
 
 
+def taught_places(plan: Plan) -> int:
+    """How many of what the teacher writes are tried: every other instruction that is not the one at hand."""
+    mixed = max(plan.sets // (_OWN + 1), PARTNERS) if plan.mixes else 0
+    return math.ceil(max(plan.instructions - 1, mixed) / 2)
+
+
 def instruction_set(
-    prompts: Sequence[Candidate], own: Sequence[Candidate], codes: CodeKind = "auto"
+    earlier: Sequence[Candidate],
+    own: Sequence[Candidate],
+    codes: CodeKind = "auto",
+    taught: Sequence[Candidate] = (),
 ) -> tuple[Candidate, ...]:
-    """The instruction at hand, then `prompts` (the guideline, earlier challengers, the teacher's) and the templates in
-    turn: where few are tried neither crowds out the other. With letters as `codes` all of them, else as they are."""
-    in_turn = [*own[:1], *(each for pair in zip_longest(prompts, own[1:]) for each in pair if each)]
+    """The instruction at hand, then the teacher's in turn with all others, which are `earlier` prompts (the guideline,
+    challengers) and the templates in turn: where few are tried none crowds out another. With letters as `codes` all of
+    them, else as they are."""
+    ordered = [*own[:1], *_in_turn(taught, _in_turn(earlier, own[1:]))]
     if codes == "letters":
-        in_turn = [replace(each, prompt=replace(each.prompt, codes=codes)) for each in in_turn]
-    return tuple(propose.distinct(in_turn))
+        ordered = [replace(each, prompt=replace(each.prompt, codes=codes)) for each in ordered]
+    return tuple(propose.distinct(ordered))
+
+
+def _in_turn(some: Sequence[Candidate], others: Sequence[Candidate]) -> list[Candidate]:
+    return [each for pair in zip_longest(some, others) for each in pair if each]

@@ -47,7 +47,7 @@ def taught(
     answer: str | Callable[[str], str], active: Prompt = ACTIVE, found: Sequence[Seen] = SEEN
 ) -> list[Candidate]:
     ask = answer if callable(answer) else lambda _request: answer
-    return learn(lessons(FOUR, active, found, Views(), random.Random(0)), found, ask)
+    return list(learn(lessons(FOUR, active, found, Views(), random.Random(0)), found, ask))
 
 
 # -- what is asked

@@ -13,7 +13,7 @@ from worker.pareto import complement
 from worker.plan import Plan, Terms
 from worker.propose import Candidate
 from worker.race import Entry, in_order
-from worker.search import Material, instruction_set, search
+from worker.search import Material, instruction_set, search, taught_places
 
 
 def planned(instructions: int, sets: int, examples: int, rounds: int = 3) -> Plan:
@@ -85,6 +85,19 @@ def test_what_was_taught_and_the_templates_take_turns_after_the_instruction_at_h
     taught: list[Candidate], plan: int, expected: list[Candidate]
 ) -> None:
     assert instruction_set(taught, OWN)[:plan] == tuple(expected)
+
+
+@pytest.mark.parametrize("plan", range(2, 8))
+def test_what_was_taught_has_half_of_the_places_before_earlier_prompts(plan: int) -> None:
+    earlier = [Candidate(Prompt(f"Earlier {i}."), "earlier") for i in range(3)]
+    found = instruction_set(earlier, OWN, taught=TAUGHT)[:plan]
+    begun = [OWN[0], TAUGHT[0], earlier[0], TAUGHT[1], OWN[1], TAUGHT[2], earlier[1]]
+    assert found == tuple(begun[:plan])
+    assert sum(each in TAUGHT for each in found) == taught_places(planned(plan, plan, 60))
+
+
+def test_where_instructions_are_mixed_among_sets_what_is_taught_has_half_of_their_places() -> None:
+    assert taught_places(planned(1, 16, 60)) == 2  # of sets 4, 8, 12 and 16
 
 
 def test_where_letters_are_searched_all_that_is_tried_answers_with_them() -> None:
