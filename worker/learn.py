@@ -217,6 +217,8 @@ class _Learning:
 
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
         settings = self._settings
+        ids, began = [example.id for example in examples], self._journal.record.started_at
+        AnnotationStore(self._service.redis).note_used(self._project, to.current.schema.config_hash, ids, began)
         problem = posed(self._service, settings, to, weighed(self._service, to, examples, evaluator.label))
         embed = PaidEmbedding(self._service.embedder, self._ledger).embed
         if not is_capable(settings):
