@@ -8,7 +8,7 @@ from redis import Redis
 
 from backend.dispatch import LABEL, OPTIMIZE
 from tests.flows.conftest import Learner, Logs, queued, retry_now, work
-from tests.flows.learning import turned
+from tests.flows.learning import truth, turned
 from tests.flows.payloads import PROJECT
 from tests.scripted_llm.answers import frame_and_task, keyword_label
 from worker.queue_order import Place
@@ -92,6 +92,14 @@ def test_what_a_person_activated_is_not_tested(learn: Learner, published: str) -
     assert store.activate(PROJECT, before, expected=published, by="a person")
     assert store.activate(PROJECT, published, expected=before, by="a person")
     arrive(learn, LABELS + 12)
+    assert queued(learn.redis, OPTIMIZE) == []
+
+
+def test_labels_that_made_it_do_not_count_when_a_second_person_agrees_with_them(learn: Learner, published: str) -> None:
+    for index in range(12):
+        learn.label_studio.annotate(index + 1, truth(index), by=2)
+    learn.tell()
+    work(learn.redis, queues=[LABEL])
     assert queued(learn.redis, OPTIMIZE) == []
 
 
