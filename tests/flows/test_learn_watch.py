@@ -131,7 +131,7 @@ def test_losses_where_people_labelled_the_least_certain_first_do_not_take_it_bac
 
     def answer(prompt: str) -> Mapping[str, float]:
         _, text = frame_and_task(prompt)
-        if LABELS <= int(text.rpartition("No ")[2].rstrip(".")) < LABELS + 12:
+        if any(f"No {number}." in text for number in range(LABELS, LABELS + 12)):
             return {label: 0.9 * p + 0.1 / 3 for label, p in turned(prompt).items()}
         return keyword_label(prompt)
 
