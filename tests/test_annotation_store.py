@@ -8,9 +8,10 @@ from redis import Redis
 from backend.labeling.errors import StoreError
 from backend.redis_client import connect
 from backend.store import Store
-from tests.annotating import annotation, answer, task
+from tests.annotating import annotation, answer, at, task
 from worker.annotation_store import AnnotationStore, Cursor, Learned
 from worker.annotations import AnnotatedTask, ShownPrediction
+from worker.used import Used
 
 PROJECT = "1.1795346384"
 SHOWN = ShownPrediction("p0001-aaaa", (answer("a"),), 0.7)
@@ -96,6 +97,14 @@ def test_the_labels_of_the_last_run_are_remembered(store: AnnotationStore) -> No
     later = Learned(41, datetime(2026, 11, 22, 11, 19, 45, 279028, tzinfo=UTC))
     store.note_run(PROJECT, later)
     assert store.learned(PROJECT) == later
+
+
+def test_what_runs_have_read_is_remembered_since_the_first_of_them(store: AnnotationStore) -> None:
+    assert store.used(PROJECT, "c1").begun is None
+    store.note_used(PROJECT, "c1", ["1", "2"], at(10))
+    store.note_used(PROJECT, "c1", ["2", "3"], at(20))
+    store.note_used(PROJECT, "c2", ["4"], at(30))
+    assert store.used(PROJECT, "c1") == Used({"1": at(10), "2": at(10), "3": at(20)}, at(10))
 
 
 def test_a_forgotten_project_leaves_no_annotation(redis_client: Redis, store: AnnotationStore) -> None:

@@ -13,6 +13,7 @@ from backend.settings import Settings
 from tests.flows.payloads import CONFIG, OTHER_CONFIG, PROJECT
 from tests.histories import AT, ESTIMATE, History
 from tests.scripted_llm import ScriptedLLM
+from worker.annotation_store import AnnotationStore
 from worker.examples import Example, split_of
 from worker.optimize import Problem
 from worker.problem import posed
@@ -76,3 +77,15 @@ def test_runs_that_compared_the_active_prompt_on_fewer_labels_are_looks_at_it(hi
         history.save(history.run(f"run-{number}", labels=labels, estimate=estimate))
     history.save(history.run("run-9", labels=100, estimate=crossed, active="p0009-beef"))
     assert problem(history).looks_before == 2  # at 20 and at 40; there are 120 labels now
+
+
+def test_labels_that_a_run_has_read_are_neither_fresh_nor_later_when_they_are_saved_again(history: History) -> None:
+    """Of 60 holdout labels and as many others, all but three of each are known; all were decided anew an hour after."""
+    read = [each.id for each in problem(history).examples if each.id not in map(str, (*HELD[:3], 0, 1, 2))]
+    config = problem(history).schema.config_hash
+    AnnotationStore(history.service.redis).note_used(PROJECT, config, read, AT - timedelta(minutes=1))
+    history.save(history.run("run-2", **LOOK))
+    found = problem(history, later=60)
+    new = {each.id for each in found.examples} - set(read)
+    assert found.fresh == sum(split_of(each) == "holdout" for each in new)
+    assert [each.later for each in found.waiting] == [frozenset(new)]

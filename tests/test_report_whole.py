@@ -16,6 +16,7 @@ from worker.outcomes import Graded
 from worker.report import Judged
 from worker.report_document import Report
 from worker.report_whole_document import PrefillJson, WholeJson
+from worker.used import Used
 
 TASKS = 1000
 SECTION = "## For the whole project"
@@ -139,6 +140,16 @@ def test_labels_that_made_a_version_do_not_count_for_it() -> None:
     document = report.build(material(dated, found, scores=scores(CHOSEN), active=Judged(LEARNED, found)))
     assert whole(document)["labels"] == 12
     assert whole(document)["chosen"] == 0
+
+
+def test_labels_that_were_saved_again_after_they_made_a_version_do_not_count_for_it_either() -> None:
+    """All were decided anew after it was made; by their ids 12 are those that no run had read."""
+    examples, found = judged(LABELLED)
+    later = {str(n) for n in list(AUDIT)[::2]}
+    dated = [replace(each, annotated_at=minutes(200)) for each in examples]
+    used = Used.of({each.id: minutes(90) for each in examples if each.id not in later})
+    document = report.build(material(dated, found, scores=scores(CHOSEN), active=Judged(LEARNED, found), used=used))
+    assert whole(document)["labels"] == 12
 
 
 def test_without_scores_nothing_is_said_of_the_whole_project() -> None:

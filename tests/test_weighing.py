@@ -86,7 +86,7 @@ def test_by_scores_that_are_known_nothing_is_asked(project: Project) -> None:
     project.predict(range(100))
     weights = project.weigh()
     assert project.asked == []
-    assert sum(weights) > 40
+    assert fmean(weights) == pytest.approx(1)
 
 
 def test_labels_that_saw_their_own_answer_are_asked_anew(project: Project) -> None:
@@ -103,9 +103,9 @@ def test_of_those_without_a_score_as_many_are_asked_as_the_calls_pay_for(project
     assert project.asked == ["39", "0", "1", "2", "3", "4"]
 
 
-def test_where_no_budget_is_left_known_scores_decide_and_what_has_none_counts_as_the_mean(project: Project) -> None:
+def test_where_no_budget_is_left_known_scores_decide_and_what_has_none_counts_as_drawn_by_lot(project: Project) -> None:
     project.predict(range(10, 100))
     project.budget = 0
     lacking, known = (weights := project.weigh())[:10], weights[10:]
-    assert fmean(known) == pytest.approx(3)  # 90 tasks with a score, 30 of them labelled
-    assert lacking == pytest.approx([fmean(known)] * 10)
+    assert fmean(known) == pytest.approx(1)
+    assert lacking == [1.0] * 10

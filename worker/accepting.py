@@ -11,6 +11,7 @@ from backend.pushing import Target, settle_title
 from backend.service import Service
 from worker import acceptable, annotated, served
 from worker.acceptable import Pool
+from worker.annotation_store import AnnotationStore
 from worker.certify import Certificate
 from worker.report_versions import Comparison
 from worker.served import Served
@@ -54,7 +55,8 @@ def look(service: Service, client: LabelStudioClient, to: Target) -> Found:
     annotated.refresh(service, client, to, whole=False)
     examples = annotated.truth(service, to).examples
     runs, activations = service.runs.runs(project, _MOST_RUNS), service.store.activations(project)
-    comparison = Comparison(schema, examples, runs, activations)
+    used = AnnotationStore(service.redis).used(project, schema.config_hash)
+    comparison = Comparison(schema, examples, runs, activations, used)
     audited = served.audited(service, project, examples)
     drawn = [each for each in examples if each.id in audited and comparison.is_unseen(version, each)]
     known = served.of(service, project, version.name, schema, [each.data for each in drawn])

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 from redis import Redis
 
 from backend.redis_client import as_text, project_key, translated
 from worker.annotations import AnnotatedTask
+from worker.used import Used
 
 _TASKS_A_CALL = 200
 
@@ -141,6 +142,20 @@ class AnnotationStore:
         self._client.set(project_key(project, "annotations:run"), f"{learned.labels} {until}".strip())
 
     @translated()
+    def note_used(self, project: str, config: str, ids: Iterable[str], at: datetime) -> None:
+        """That a run which began `at` reads these examples, under a labeling configuration with that hash. Of each one
+        entry is kept, that of the first run."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for each in ids:
+                pipe.hsetnx(_used_key(project, config), each, f"{at.timestamp():.6f}")
+            pipe.execute()
+
+    @translated()
+    def used(self, project: str, config: str) -> Used:
+        found = self._client.hgetall(_used_key(project, config))
+        return Used.of({as_text(each): datetime.fromtimestamp(float(at), UTC) for each, at in found.items()})
+
+    @translated()
     def watched(self, project: str) -> datetime | None:
         """When the last label was decided by which a published version was tested; None before the first test."""
         text = self._client.get(project_key(project, "annotations:watched"))
@@ -161,3 +176,7 @@ def _tasks_key(project: str) -> str:
 
 def _stamps_key(project: str) -> str:
     return project_key(project, "annotations:stamps")
+
+
+def _used_key(project: str, config: str) -> str:
+    return project_key(project, f"annotations:used:{config}")

@@ -224,6 +224,8 @@ class _Learning:
     def _found(self, to: Target, examples: tuple[Example, ...], evaluator: Evaluator) -> Finding:
         """The search has the calls that are left to it; it has the same when the run is taken up again."""
         settings = self._settings
+        ids, began = [example.id for example in examples], self._journal.record.started_at
+        AnnotationStore(self._service.redis).note_used(self._project, to.current.schema.config_hash, ids, began)
         problem = posed(self._service, settings, to, examples)
         calls = int(_WEIGHING * problem.calls)
         problem = replace(problem, examples=weighed(self._service, to, examples, evaluator.label, calls=calls))

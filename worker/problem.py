@@ -1,6 +1,7 @@
 """The problem that a run has to solve: the project's labels, its active version, and what is to be tried beside it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from backend.labeling.fields import plain
 from backend.labeling.prompt import Prompt, PromptVersion
@@ -11,9 +12,11 @@ from backend.service import Service
 from backend.settings import Settings
 from backend.succession import SEED
 from worker import abilities
+from worker.annotation_store import AnnotationStore
 from worker.examples import Example
 from worker.optimize import Problem
 from worker.prequential import Waiting
+from worker.used import Used
 
 _MOST_CHALLENGERS = 3
 _UNCAPPED = 5000  # calls that the search is sized for where nothing caps them
@@ -22,13 +25,14 @@ _UNCAPPED = 5000  # calls that the search is sized for where nothing caps them
 def posed(service: Service, settings: Settings, to: Target, examples: tuple[Example, ...]) -> Problem:
     """`settings` are the run's own. `examples` in the order in which they were decided."""
     challengers, able = _challengers(service, to), service.engine.capabilities
+    used = AnnotationStore(service.redis).used(to.record.key, to.current.schema.config_hash)
     runs = service.runs.runs(to.record.key, MOST_RUNS)
     return Problem(
         schema=to.current.schema,
         active=to.current.version.prompt,
         examples=examples,
         seeds=_seeds(settings, to, challengers),
-        waiting=tuple(_waiting(version, examples) for version in challengers),
+        waiting=tuple(_waiting(version, examples, used) for version in challengers),
         guideline=_guideline(to),
         styles=abilities.styles(settings, able),
         seed=len(examples),
@@ -39,7 +43,7 @@ def posed(service: Service, settings: Settings, to: Target, examples: tuple[Exam
         samples=settings.rationale_samples,
         fixed=service.fixed.of(to.current.schema),
         cached_token=abilities.cached_token(settings),
-        fresh=_fresh(service, to, runs, examples),
+        fresh=_fresh(_last_look(service, to, runs), examples, used),
         looks_before=_looks_before(to, runs, examples),
     )
 
@@ -62,8 +66,8 @@ def _seeds(settings: Settings, to: Target, challengers: Sequence[PromptVersion])
     return (*guided, *(version.prompt for version in challengers))
 
 
-def _waiting(version: PromptVersion, examples: Sequence[Example]) -> Waiting:
-    later = frozenset(example.id for example in examples if example.annotated_at > version.created_at)
+def _waiting(version: PromptVersion, examples: Sequence[Example], used: Used) -> Waiting:
+    later = frozenset(example.id for example in examples if used.is_later(example, version.created_at))
     return Waiting(version.prompt, version.origin, later)
 
 
@@ -71,9 +75,8 @@ def _guideline(to: Target) -> str:
     return plain(to.record.expert_instruction).strip()
 
 
-def _fresh(service: Service, to: Target, runs: Sequence[RunRecord], examples: Sequence[Example]) -> int | None:
-    """Holdout examples decided since the last run ended that looked at the holdout, for this labeling configuration;
-    None where none has."""
+def _last_look(service: Service, to: Target, runs: Sequence[RunRecord]) -> datetime | None:
+    """When the last run ended that looked at the holdout, for this labeling configuration; None where none has."""
     key, schema = to.record.key, to.current.schema
     same = {each.name for each in service.store.all_versions(key) if each.config_hash == schema.config_hash}
     looks = (
@@ -81,10 +84,14 @@ def _fresh(service: Service, to: Target, runs: Sequence[RunRecord], examples: Se
         for run in runs
         if run.estimate and run.estimate.kind == "holdout" and run.active in same
     )
-    last = next(looks, None)
+    return next(looks, None)
+
+
+def _fresh(last: datetime | None, examples: Sequence[Example], used: Used) -> int | None:
+    """Holdout examples that came since the `last` look."""
     if last is None:
         return None
-    return sum(example.split == "holdout" and example.annotated_at > last for example in examples)
+    return sum(example.split == "holdout" and used.is_later(example, last) for example in examples)
 
 
 def _looks_before(to: Target, runs: Sequence[RunRecord], examples: Sequence[Example]) -> int:

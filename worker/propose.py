@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from backend.labeling import selection
 from backend.labeling.calibration import Calibration
+from backend.labeling.errors import TaskError
 from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from worker import templates
-from worker.demonstrations import DemonstrationSet, demonstration
+from worker.demonstrations import DemonstrationSet
 from worker.examples import Example
 
 
@@ -52,15 +53,14 @@ def with_demonstrations(parent: Candidate, chosen: DemonstrationSet) -> Candidat
 
 
 def without_own(schema: LabelingSchema, prompt: Prompt, example: Example) -> Prompt:
-    """A demonstration is left out where it would be scored on itself; the very same prompt where none is, or where each
-    task's are selected: they never hold the task."""
-    if selection.selects(prompt):
+    """A demonstration is left out where it, or one in the same words, would be scored on itself; the very same prompt
+    where none is, or where each task's are selected: they never hold the task."""
+    if selection.selects(prompt) or not prompt.demonstrations:
         return prompt
-    own = demonstration(schema, example) if prompt.demonstrations else None
-    if own is None or all(other.values != own.values for other in prompt.demonstrations):
+    try:
+        return selection.without_copies(prompt, schema.values(example.data))
+    except TaskError:  # it cannot be shown
         return prompt
-    kept = tuple(other for other in prompt.demonstrations if other.values != own.values)
-    return replace(prompt, demonstrations=kept)
 
 
 def _worded(schema: LabelingSchema, ask: str) -> list[tuple[str, str]]:

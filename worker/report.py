@@ -36,6 +36,7 @@ from worker.report_spend import total
 from worker.report_versions import Comparison
 from worker.report_versions import Judged as Judged
 from worker.report_whole_document import PrefillJson, WholeJson
+from worker.used import NONE, Used
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Material:
     open: Sequence[Scored] = field(default=(), repr=False)
     alarms: Sequence[Raised] = ()
     scores: ProjectScores | None = None
+    used: Used = NONE
 
 
 def build(material: Material) -> Report:
@@ -69,7 +71,7 @@ def build(material: Material) -> Report:
     runs = sorted(material.runs, key=lambda run: run.started_at, reverse=True)
     activations = sorted(material.activations, key=lambda each: each.at, reverse=True)
     others = sorted(material.others, key=lambda each: each.version.name, reverse=True)
-    comparison = Comparison(material.schema, material.examples, runs, activations)
+    comparison = Comparison(material.schema, material.examples, runs, activations, material.used)
     versions = [comparison.of(judged, material.active) for judged in (material.active, *others)]
     whole, prefill = _whole(material, comparison, versions)
     found: Report = {

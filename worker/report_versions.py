@@ -12,6 +12,7 @@ from worker.examples import Example
 from worker.outcomes import Graded
 from worker.report_document import PairedJson, ShareJson, VersionJson
 from worker.report_figures import figures
+from worker.used import NONE, Used
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Comparison:
     examples: Sequence[Example]
     runs: Sequence[RunRecord]
     activations: Sequence[Activation]
+    used: Used = NONE
 
     def of(self, judged: Judged, active: Judged) -> VersionJson:
         version = judged.version
@@ -52,11 +54,11 @@ class Comparison:
         }
 
     def is_unseen(self, version: PromptVersion, example: Example) -> bool:
-        """Labels decided after the version was made; for one that a holdout decided on, the holdout too; and for a
+        """Labels that came after the version was made; for one that a holdout decided on, the holdout too; and for a
         prompt from the labeling configuration alone, all."""
         if version.origin == "seed" and not version.prompt.demonstrations and not version.prompt.calibration.fitted_on:
             return True
-        if example.annotated_at > version.created_at:
+        if self.used.is_later(example, version.created_at):
             return True
         return example.split == "holdout" and any(
             run.challenger == version.name and run.estimate is not None and run.estimate.kind == "holdout"

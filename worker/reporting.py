@@ -13,6 +13,7 @@ from backend.pushing import Target
 from backend.runs import RunRecord
 from backend.service import Service
 from worker import report, report_sections, scored, served
+from worker.annotation_store import AnnotationStore
 from worker.evaluate import Label, fair, graded
 from worker.evaluator import Evaluator
 from worker.examples import Example
@@ -59,6 +60,7 @@ def save(service: Service, to: Target, truth: GroundTruth, evaluator: Evaluator,
         open=served.open_scores(service, project, versions[0].name, schema),
         alarms=AlarmStore(service.redis).alarms(project),
         scores=scored.scores(service, to, [version.name for version in versions]),
+        used=AnnotationStore(service.redis).used(project, schema.config_hash),
     )
     document = report.build(material)
     service.runs.save_report(project, dict(document), report_sections.sections(document))

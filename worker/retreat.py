@@ -12,6 +12,7 @@ from backend.labeling.prompt import PromptVersion
 from backend.pushing import Target
 from backend.service import Service
 from worker import publication, rollback, served, strata, verdict
+from worker.annotation_store import AnnotationStore
 from worker.evaluate import Label, fair, graded
 from worker.examples import Example
 from worker.outcomes import Graded
@@ -22,9 +23,9 @@ LEAST_FRESH = 5
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """`before` is the version to go back to; `later` are the examples drawn by lot that were decided since the active
-    one was published, in that order, at least one. `queued` are ids of those that a queue drew; the others are of the
-    audit slice."""
+    """`before` is the version to go back to; `later` are the examples drawn by lot that came since the active one was
+    published, in the order in which they were decided, at least one. `queued` are ids of those that a queue drew; the
+    others are of the audit slice."""
 
     before: PromptVersion
     later: tuple[Example, ...]
@@ -54,12 +55,13 @@ def watched(service: Service, to: Target, examples: Sequence[Example]) -> Watche
     latest = next(iter(service.store.activations(project)), None)
     if latest is None or latest.version != active.name or not publication.is_by_run(latest.by):
         return None
+    used = AnnotationStore(service.redis).used(project, to.current.schema.config_hash)
     drawn, share = QueueStore(service.redis).drawn(project), service.settings.audit_share
     later = sorted(
         (
             example
             for example in examples
-            if example.annotated_at > latest.at
+            if used.is_later(example, latest.at)
             and (not drawn[example.id].chosen if example.id in drawn else is_audit(project, example.id, share))
         ),
         key=lambda example: example.annotated_at,

@@ -15,6 +15,7 @@ from backend.pushing import Target
 from backend.service import Service
 from backend.windows import KEPT_DAYS, Windows
 from worker import alarms, annotated, canary, drift, metrics, promise, served
+from worker.annotation_store import AnnotationStore
 from worker.canary import Answers, Baseline, Frozen
 from worker.drift_store import DriftStore
 from worker.evaluations import prompt_key
@@ -59,8 +60,11 @@ def _broken(service: Service, to: Target) -> tuple[Alarm, ...]:
         return ()
     reference = store.reference(project, version)
     since, share = max(activated, reference.labels_since or activated), service.settings.audit_share
+    used = AnnotationStore(service.redis).used(project, to.current.schema.config_hash)
     examples = [
-        e for e in annotated.truth(service, to).examples if e.annotated_at > since and is_audit(project, e.id, share)
+        e
+        for e in annotated.truth(service, to).examples
+        if used.is_later(e, activated) and e.annotated_at > since and is_audit(project, e.id, share)
     ]
     found = promise.watch(_rights(service, to, examples), promised)
     alarm = drift.accuracy(found, promised, version)

@@ -82,7 +82,7 @@ class Labeler:
 
     def _shown(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> Prompt:
         """The prompt as this task sees it."""
-        return selection.for_task(prompt, schema.values(data), self.embedder) if selection.selects(prompt) else prompt
+        return selection.for_task(prompt, schema.values(data), self.embedder) if prompt.demonstrations else prompt
 
     def explain(
         self, version: PromptVersion, schema: LabelingSchema, data: Mapping[str, Any], prediction: Mapping[str, Any]

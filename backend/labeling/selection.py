@@ -39,7 +39,8 @@ def rule(prompt: Prompt, embedder: Embedder | None) -> str:
 
 
 def for_task(prompt: Prompt, values: Sequence[Value], embedder: Embedder | None) -> Prompt:
-    """The prompt as the task with these values (uncut) sees it; the very same one where all is shown to all.
+    """The prompt as the task with these values (uncut) sees it; the very same one where all is shown to all and none of
+    it is the task, in the same words.
 
     Of the most similar the last is the most similar. Where all of them have one label, the least similar gives way to
     the nearest demonstration with another, unless that is more than 1.5 times as far away. The nearest pack is the one
@@ -49,11 +50,11 @@ def for_task(prompt: Prompt, values: Sequence[Value], embedder: Embedder | None)
     Raises `EmbeddingRefusedError` without an embedder, and what that raises.
     """
     if not selects(prompt):
-        return prompt
+        return without_copies(prompt, values)
     *texts, task = embedded(prompt, [values])
     *vectors, own = _needed(embedder).embed([*texts, task])
     likeness = [dot(own, vector) for vector in vectors]
-    itself = {normalised(task), normalised(text_of(values))}
+    itself = _itself(values)
     usable = [
         i for i, text in enumerate(texts) if likeness[i] < NEAR_COPY and normalised(text) not in itself
     ]  # fmt: skip
@@ -63,6 +64,21 @@ def for_task(prompt: Prompt, values: Sequence[Value], embedder: Embedder | None)
     else:
         places = _most_similar(prompt, likeness, usable)
     return replace(prompt, demonstrations=tuple(prompt.demonstrations[i] for i in places), shown=0, packs=())
+
+
+def without_copies(prompt: Prompt, values: Sequence[Value]) -> Prompt:
+    """Without the demonstrations that have the task's very words; the very same prompt where none has. Not for prompts
+    that choose them for each task."""
+    if not prompt.demonstrations:
+        return prompt
+    itself = _itself(values)
+    kept = tuple(each for each in prompt.demonstrations if normalised(text_of(each.values)) not in itself)
+    return prompt if len(kept) == len(prompt.demonstrations) else replace(prompt, demonstrations=kept)
+
+
+def _itself(values: Sequence[Value]) -> set[str]:
+    """The task as a demonstration would show it, and uncut."""
+    return {normalised(text_of(shortened(values))), normalised(text_of(values))}
 
 
 def embedded(prompt: Prompt, tasks: Iterable[Sequence[Value]]) -> list[str]:

@@ -48,6 +48,12 @@ def test_neither_the_task_itself_nor_a_near_copy_is_shown(copy: str, how: dict[s
     assert "60 b" in seen(prompt, "45 here")
 
 
+@pytest.mark.parametrize("copy", ["45 here", "45  HERE\n", "４５ here"])
+def test_nor_is_one_in_the_same_words_where_all_is_shown_to_all(copy: str) -> None:
+    prompt = replace(RING, demonstrations=(shown(copy), shown("46 about", "blue")), shown=0)
+    assert texts(for_task(prompt, values("45 here"), None)) == ["46 about"]
+
+
 def test_a_long_task_is_recognised_by_what_demonstrations_show_of_it() -> None:
     long = values("45 " + "word " * 900)
     own = replace(shown(""), values=shortened(long))

@@ -150,6 +150,15 @@ def test_nothing_is_asked_under_a_prompt_that_shows_its_answer() -> None:
     assert len(world.asked) == 41
 
 
+@pytest.mark.parametrize(("text", "left"), [("great film,  I loved it!", 0), ("Great film, I hated it!", 1)])
+def test_what_differs_in_case_and_space_alone_is_not_shown_its_answer(text: str, left: int) -> None:
+    shown = replace(POOL[0], data={"text": "Great film, I loved it!"})
+    made = demonstrations.demonstration(FOUR, shown)
+    assert made
+    prompt = replace(ACTIVE, demonstrations=(made,))
+    assert len(propose.without_own(FOUR, prompt, replace(shown, data={"text": text})).demonstrations) == left
+
+
 def test_leaving_its_own_out_keeps_the_others_and_the_order_of_outcomes() -> None:
     prompt = replace(ACTIVE, demonstrations=drawn()[0].demonstrations)
     world = World(POOL, level(0.8), FOUR)
