@@ -155,7 +155,7 @@ def _of_all_tasks(pairs: Sequence[Pair]) -> list[str]:
         return []
     if weights.mean() < _LEAST_SPOKEN_FOR:
         share = f"{weights.mean():.0%} of all tasks"
-        return [f"its labels were picked by score and speak for {share}: label some that are drawn by lot"]
+        return [f"its labels were picked by score and speak for {share}: label what `whetstone queue` puts first"]
     if np.ptp(weights) == 0.0:
         return []
     won = float(weights @ np.array([pair.challenger_right and not pair.active_right for pair in pairs], float))
