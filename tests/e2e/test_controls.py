@@ -35,10 +35,13 @@ SAID = {
 
 
 def predicted(control: Control) -> dict[str, Any]:
+    """A place in a tree applies where one below it does."""
     said = SAID[control.name]
     answers = []
     for question in control.questions({}):
-        right = said[0] if question.about is None else "yes" if question.about.value in said else "no"
+        about = question.about and question.about.value
+        applies = any(value == about or value.startswith(f"{about} / ") for value in said)
+        right = said[0] if about is None else "yes" if applies else "no"
         rest = 0.1 / (len(question.labels) - 1)
         chances = tuple(0.9 if label.value == right else rest for label in question.labels)
         answers.append(Distribution(tuple(label.value for label in question.labels), chances))
