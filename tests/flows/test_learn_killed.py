@@ -36,7 +36,8 @@ STAGES: Mapping[str, Matches] = {
 
 @pytest.fixture
 def learn_settings(learn_settings: dict[str, str]) -> dict[str, str]:
-    return {**learn_settings, "log_level": "ERROR", "blind_share": "0"}
+    """All tasks are of the audit slice, so that all labels may take a version back."""
+    return {**learn_settings, "log_level": "ERROR", "blind_share": "0", "audit_share": "1"}
 
 
 def killed_when(learn: Learner, settings: Mapping[str, str], matches: Matches) -> None:
