@@ -1,5 +1,6 @@
 """Real neighbours for every test: a Redis, an LLM server that says what it is told, Label Studio's recorded traffic."""
 
+import gc
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any
 import pytest
 import redis
 
+from backend.service import Service
+from backend.settings import Settings
+from tests.histories import History
 from tests.redis_server import RedisServer
 from tests.scripted_llm import ScriptedLLM
 
@@ -46,6 +50,15 @@ def redis_url(redis_client: redis.Redis, redis_server: RedisServer) -> str:
 def scripted_llm() -> Iterator[ScriptedLLM]:
     with ScriptedLLM() as llm:
         yield llm
+
+
+@pytest.fixture
+def history(redis_url: str) -> Iterator[History]:
+    """Of a project whose LLM is away."""
+    yield History(
+        Service(Settings(redis_url=redis_url, llm_model="scripted-1", openai_base_url="http://127.0.0.1:1/v1"))
+    )
+    gc.collect()
 
 
 @pytest.fixture

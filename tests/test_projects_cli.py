@@ -1,8 +1,7 @@
 """`whetstone projects`: which are known, and how one is forgotten."""
 
-import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,8 +9,6 @@ from redis import Redis
 
 from backend.cli.projects import projects
 from backend.projects import ConflictError
-from backend.service import Service
-from backend.settings import Settings
 from tests.flows.payloads import PROJECT
 from tests.histories import History
 
@@ -19,14 +16,6 @@ from tests.histories import History
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 OTHER = "2.1795346384"
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def history(redis_url: str) -> Iterator[History]:
-    yield History(
-        Service(Settings(redis_url=redis_url, llm_model="scripted-1", openai_base_url="http://127.0.0.1:1/v1"))
-    )
-    gc.collect()
 
 
 @pytest.fixture

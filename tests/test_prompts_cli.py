@@ -1,28 +1,16 @@
 """`whetstone prompts`: what a person sees and does of a project's prompt versions."""
 
-import gc
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from backend.labeling.prompt import Prompt
-from backend.service import Service
-from backend.settings import Settings
 from tests.commanding import Run, runner
 from tests.flows.payloads import PROJECT
 from tests.histories import History
 
 # The HTTP clients of a service live as long as its process; here every test makes some and drops them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@pytest.fixture
-def history(redis_url: str) -> Iterator[History]:
-    yield History(
-        Service(Settings(redis_url=redis_url, llm_model="scripted-1", openai_base_url="http://127.0.0.1:1/v1"))
-    )
-    gc.collect()
 
 
 @pytest.fixture

@@ -103,10 +103,15 @@ def test_labels_that_made_it_do_not_count_when_a_second_person_agrees_with_them(
     assert queued(learn.redis, OPTIMIZE) == []
 
 
-def test_labels_of_tasks_that_were_not_drawn_by_lot_do_not_count(
-    learn: Learner, published: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("AUDIT_SHARE", "0"), ("AUTO_ROLLBACK", "false")],
+    ids=["no task is drawn by lot", "rollbacks are switched off"],
+)
+def test_nothing_is_tested_where_no_label_may_take_a_version_back(
+    learn: Learner, published: str, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
 ) -> None:
-    monkeypatch.setenv("AUDIT_SHARE", "0")
+    monkeypatch.setenv(setting, value)
     arrive(learn, LABELS + 12)
     assert queued(learn.redis, OPTIMIZE) == []
 
@@ -138,14 +143,6 @@ def test_losses_where_people_labelled_the_least_certain_first_do_not_take_it_bac
     learn.llm.change(label=answer)
     learn(LABELS + 12)
     assert learn.version == published
-
-
-def test_with_rollbacks_switched_off_nothing_is_tested(
-    learn: Learner, published: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AUTO_ROLLBACK", "false")
-    arrive(learn, LABELS + 12)
-    assert queued(learn.redis, OPTIMIZE) == []
 
 
 def test_where_the_month_s_budget_is_used_up_it_stays_untested_and_is_tested_when_there_is_one(
