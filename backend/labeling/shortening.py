@@ -2,7 +2,8 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from backend.labeling.fields import Value
@@ -28,6 +29,7 @@ _WEIGHTS = (
     (0x10000, 10.5),  # emoji
 )
 _FIRST = [first for first, _ in _WEIGHTS]
+_WITHOUT_DEAR = dict.fromkeys(map(ord, _DEAR))
 
 
 def shorten(values: Sequence[Value], max_tokens: int) -> tuple[tuple[Value, ...], bool]:
@@ -54,10 +56,10 @@ def cut(text: str, max_tokens: int) -> tuple[str, bool]:
     Beginning and end are kept (seven tenths and three), since a text's verdict often stands in its last lines.
     """
     letters = max_tokens * _A_TOKEN
-    if _within(text[: _longest(max_tokens)], letters) == len(text):
+    if len(text) < _longest(max_tokens) and _letters(text) <= letters:
         return text, False
     head = text[: _within(text, letters * 7 // 10)]
-    tail = text[len(text) - _within(reversed(text), letters * 3 // 10) :]
+    tail = text[len(text) - _within(text[::-1], letters * 3 // 10) :]
     return f"{head.rstrip()}\n[… cut …]\n{tail.lstrip()}", True
 
 
@@ -69,7 +71,7 @@ def tokens(text: str) -> int:
     and numbers .75 to .95 times; of hashes and keys, which no character tells from words, half. Vocabularies made for
     more languages take fewer tokens in them: there the estimate errs on the short side.
     """
-    return math.ceil(sum(map(_weight, text)) / _A_TOKEN)
+    return math.ceil(_letters(text) / _A_TOKEN)
 
 
 def _longest(max_tokens: int) -> int:
@@ -77,15 +79,17 @@ def _longest(max_tokens: int) -> int:
     return int(max_tokens * _A_TOKEN) + 1
 
 
-def _within(characters: Iterable[str], letters: float) -> int:
-    """How many of them, from the first on, weigh no more."""
-    count = 0
-    for character in characters:
-        letters -= _weight(character)
-        if letters < 0:
-            break
-        count += 1
-    return count
+def _within(text: str, letters: float) -> int:
+    """How many characters, from the first on, weigh no more."""
+    most = min(len(text), int(letters) + 1)
+    return bisect_right(range(most + 1), letters, key=lambda count: _letters(text[:count])) - 1
+
+
+def _letters(text: str) -> float:
+    """As many Latin letters take as many tokens."""
+    if text.isascii():
+        return len(text) + (_A_TOKEN - 1) * (len(text) - len(text.translate(_WITHOUT_DEAR)))
+    return sum(_weight(character) * count for character, count in Counter(text).items())
 
 
 def _weight(character: str) -> float:

@@ -14,6 +14,7 @@ CodeKind = Literal["auto", "words", "letters"]
 LETTERS = "ABCDEFGHJKLMNOPQRSTUVWXYZ"
 # Beginnings of such sentences: on their own they begin no label, and a label that begins so gets a letter.
 OPENERS = (b"the", b"this", b"it", b"a", b"i")
+_SENTENCES = ("the", "this", "it")
 # First tokens are told apart by so many characters.
 _BEGINNING = 3
 _END_OF_LATIN = 0x250
@@ -52,11 +53,10 @@ def is_latin(texts: Sequence[str]) -> bool:
 
 def first_tokens_tell(texts: Sequence[str], width: int) -> bool:
     """Whether they differ in their first characters, and none begins as a sentence does."""
-    folded = [text.casefold() for text in texts]
+    folded = {text.casefold() for text in texts}
     starts = {text[:_BEGINNING] for text in folded}
-    inside = any(text != start and text.startswith(start) and start in folded for text in folded for start in starts)
-    sentences = tuple(opener.decode() for opener in OPENERS[:3])
-    return len(starts) == len(texts) <= width and not inside and not any(t.startswith(sentences) for t in folded)
+    inside = any(text[:end] in folded for text in folded for end in range(1, min(_BEGINNING + 1, len(text))))
+    return len(starts) == len(texts) <= width and not inside and not any(t.startswith(_SENTENCES) for t in folded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Codes:
     folded: tuple[bytes, ...]
     initials: frozenset[bytes]
     lead: str
+    ascii_lead: bytes
     case: bool
 
     @classmethod
@@ -73,10 +74,13 @@ class Codes:
         case = len({text.lower() for text in texts}) < len(texts) or all(len(text) == 1 for text in texts)
         folded = tuple((text if case else text.lower()).encode() for text in texts)
         lead = _BLANKS + "".join(mark for mark in _WRAPPERS if not any(text.startswith(mark) for text in texts))
-        return cls(folded, frozenset(text[:1] for text in folded), lead, case)
+        return cls(folded, frozenset(text[:1] for text in folded), lead, lead.encode("ascii", "ignore"), case)
 
     def fold(self, emitted: bytes) -> bytes:
         """Without what it is wrapped in; empty where nothing else was said yet."""
+        if emitted.isascii():  # nearly all that comes back
+            said = emitted.lstrip(self.ascii_lead)
+            return said if self.case else said.lower()
         text = _text(emitted).lstrip(self.lead)
         return (text if self.case else text.lower()).encode(errors="surrogateescape")
 
