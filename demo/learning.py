@@ -48,7 +48,7 @@ def teach(console: Console, lesson: Lesson) -> None:
             if _annotate(console, lesson, batch):
                 _show(console, _watched(console, api, before))
             else:
-                _recall(console, _runs(api)[::-1], number)
+                _recall(console, api, number)
         _report(console, api)
 
 
@@ -87,10 +87,14 @@ def _show(console: Console, run: RunRecord) -> None:
     console.print(Panel("\n\n".join(escape(line) for line in run.words), title=title, subtitle=run.challenger))
 
 
-def _recall(console: Console, earlier: Sequence[RunRecord], number: int) -> None:
-    """The verdict that an earlier demo has shown, the oldest being number 0."""
-    if number < len(earlier) and earlier[number].state in _OVER:
-        _show(console, earlier[number])
+def _recall(console: Console, api: httpx.Client, number: int) -> None:
+    """The verdict that an earlier demo has shown, the oldest being number 0. A run that was under way when that one
+    ended comes to its end first: it would read what is decided meanwhile, too."""
+    earlier = _runs(api)[::-1]
+    if number < len(earlier):
+        run = earlier[number]
+        others = {each.id for each in earlier} - {run.id}
+        _show(console, run if run.state in _OVER else _watched(console, api, others))
 
 
 def _runs(api: httpx.Client) -> list[RunRecord]:
