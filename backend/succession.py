@@ -92,17 +92,20 @@ class Succession:
     def _stays(self, key: str, active: PromptVersion, schema: LabelingSchema) -> bool:
         if active.config_hash != schema.config_hash:
             return False
-        if active.model == self._settings.model_name:
-            if active.origin != SEED or _content(active) == _content(self._fresh(key, schema)):
-                return True
-            if self._is_chosen(key, active):
-                return True
+        if active.model == self._settings.model_name and (
+            active.origin != SEED
+            or _content(active) == _content(self._fresh(key, schema))
+            or self._is_chosen(key, active)
+        ):
+            return True
         return not self._claim(key)
 
     def _is_chosen(self, key: str, active: PromptVersion) -> bool:
         """What was learned; of initial prompts those to which a person, or the rollback test, returned."""
+        if active.origin != SEED:
+            return True
         latest = next(iter(self._store.activations(key)), None)
-        return active.origin != SEED or (latest is not None and latest.version == active.name and latest.by != SEED)
+        return latest is not None and latest.version == active.name and latest.by != SEED
 
     def _successor(self, key: str, active: PromptVersion | None, schema: LabelingSchema) -> tuple[PromptVersion, str]:
         """With what is to be recorded with it."""
@@ -110,9 +113,8 @@ class Succession:
         if active and (not fits or self._is_chosen(key, active)):
             chosen = self._chosen(key, schema)
             if chosen:
-                return under_model(
-                    self._store, key, chosen, self._settings.model_name
-                ), MODEL if fits else CONFIGURATION
+                version = under_model(self._store, key, chosen, self._settings.model_name)
+                return version, MODEL if fits else CONFIGURATION
         return stored_or(self._store, key, self._fresh(key, schema), origin=SEED), SEED
 
     def _chosen(self, key: str, schema: LabelingSchema) -> PromptVersion | None:

@@ -102,7 +102,6 @@ class Evaluator:
         epoch = service.store.model_epoch(endpoint_key(service.settings, model=service.settings.llm_model))
         fingerprint = engine.capabilities.fingerprint + (f" epoch {epoch}" if epoch else "")
         chosen_by = selection.rule(prompt, service.embedder)
-        several = any(control.multiple for control in self._schema.controls)
         return prompt_key(
             prompt,
             self._schema.config_hash,
@@ -110,7 +109,7 @@ class Evaluator:
             fingerprint,
             service.limits,
             chosen_by,
-            several=several,
+            several=self._schema.asks_each_label,
         )
 
     def _known(self, name: str, tasks: Tasks) -> dict[str, Outcome]:

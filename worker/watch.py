@@ -145,7 +145,7 @@ class _Canary:
             self._endpoint,
             self._service.limits,
             chosen_by,
-            several=any(control.multiple for control in self._to.current.schema.controls),
+            several=self._to.current.schema.asks_each_label,
         )
         return f"{version.name} {key}"
 

@@ -159,7 +159,7 @@ def _codes(trial: _Trial, question: Question) -> str:
     prompt, texts = trial.version.prompt, [label.text for label in question.labels]
     kind = prompt.codes if question.about is None else "words"
     width = trial.found.able.logprobs_for(prompt.style)
-    if kind == "auto" and len(texts) > many_labels.most(width) and verbalizer.is_latin(texts):
+    if len(texts) > many_labels.most(width) and many_labels.go_as_words(prompt, texts):
         return "words"
     return verbalizer.kind_of(kind, texts, continues=prompt.style == "text", width=width)
 

@@ -51,7 +51,8 @@ class Distribution:
     """Probabilities over the label values, summing to 1.
 
     `label_mass` in (0, 1] is what all labels held before renormalising; `censored` names labels the engine did not
-    return, whose probability is the floor: an upper bound. All of them are where nothing was asked (see `descent`).
+    return or that could not be told apart, whose probability is a share of what they have in common. All of them are
+    where nothing was asked (see `descent`).
     """
 
     labels: tuple[str, ...]

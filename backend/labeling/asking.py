@@ -147,7 +147,7 @@ class Asker:
             return self._asked(prompt, inner, reason)
 
         texts = [label.text for label in question.labels]
-        if prompt.codes != "letters" and prompt.style == "chat" and verbalizer.is_latin(texts):
+        if many_labels.go_as_words(prompt, texts):
             found = self._read(prompt, question, texts, reason)
             alike = any(len(members) == len(texts) for members, _ in found.open)
             if found.label_mass >= self.limits.min_label_mass and not alike:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from backend.labeling.answers import Distribution, Label, Question
+from backend.labeling.prompt import Prompt
 from backend.labeling.reading import NEGLIGIBLE, Reading
+from backend.labeling.verbalizer import is_latin
 
 _MOST = 20
 # Groups are opened until less than this share is left in the others.
@@ -17,6 +19,12 @@ Ask = Callable[[Question], Distribution]
 def most(width: int) -> int:
     """As many labels one question tells apart by letters, of which `width` come back."""
     return min(_MOST, max(2, width))
+
+
+def go_as_words(prompt: Prompt, texts: Sequence[str]) -> bool:
+    """Whether so many labels are asked for as words first. In plain text words are descended, or too many to be told
+    apart at all."""
+    return prompt.codes != "letters" and prompt.style == "chat" and is_latin(texts)
 
 
 def told_apart(question: Question, found: Reading, ask: Ask) -> Distribution:

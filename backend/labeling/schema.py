@@ -66,6 +66,11 @@ class LabelingSchema:
             return None
 
     @property
+    def asks_each_label(self) -> bool:
+        """Whether a control is asked yes or no label by label."""
+        return any(control.multiple for control in self.controls)
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Of a task's data, under which lies what a prediction can depend on: the data fields and dynamic options."""
         return tuple(key for path in self._paths for key in references.keys(path))

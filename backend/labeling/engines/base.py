@@ -6,7 +6,6 @@ from typing import Literal, Protocol
 Role = Literal["system", "user", "assistant"]
 Constraint = Literal["llguidance", "structured_outputs", "json_schema", "none"]
 Thinking = Literal["none", "template_off", "effort_off", "always"]
-
 Effort = Literal["", "minimal", "low"]
 
 
