@@ -7,12 +7,13 @@ import structlog
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized
 
-from backend import api, logs, rest, settings
-from backend.counters import Count
+from backend import logs, settings
 from backend.labeling.errors import StoreError, WhetstoneError
 from backend.pages import routes
 from backend.service import Service
 from backend.settings import Settings
+from backend.storage.counters import Count
+from backend.web import api, rest
 
 _log = structlog.get_logger(__name__)
 

@@ -6,13 +6,11 @@ from typing import Any, TypeGuard
 
 import structlog
 
-from backend.batch import Batch, BatchLabeler, Outcome
-from backend.blind import is_blind, lacks_annotations
-from backend.counters import Counters
-from backend.dispatch import Dispatch
-from backend.embedding import make_embedder
-from backend.engine import endpoint_key, limits, make_engine, make_wire
-from backend.fixed_demonstrations import FixedDemonstrations
+from backend.calls.embedding import make_embedder
+from backend.calls.engine import endpoint_key, limits, make_engine, make_wire
+from backend.calls.lanes import Failure
+from backend.calls.limiter import Limiter, Priority
+from backend.calls.patience import Deadline
 from backend.labeling import reasons
 from backend.labeling import schema as schemas
 from backend.labeling.engines.base import Engine
@@ -20,15 +18,17 @@ from backend.labeling.errors import StoreError
 from backend.labeling.labeler import Labeler
 from backend.labeling.prompt import PromptVersion
 from backend.labeling.schema import LabelingSchema, TextArea
-from backend.lanes import Failure
-from backend.limiter import Limiter, Priority
-from backend.patience import Deadline
-from backend.redis_client import connect
-from backend.run_store import RunStore
+from backend.predictions.batch import Batch, BatchLabeler, Outcome
+from backend.predictions.blind import is_blind, lacks_annotations
+from backend.prompts.fixed_demonstrations import FixedDemonstrations
+from backend.prompts.succession import MODEL, Succession
+from backend.queue.dispatch import Dispatch
 from backend.settings import Settings
-from backend.store import ProjectRecord, Store
-from backend.succession import MODEL, Succession
-from backend.windows import Windows
+from backend.storage.counters import Counters
+from backend.storage.redis_client import connect
+from backend.storage.run_store import RunStore
+from backend.storage.store import ProjectRecord, Store
+from backend.storage.windows import Windows
 
 # Failures of one request that get a line each.
 _SHOWN = 20

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backend import connection
 from backend.label_studio import LabelStudioClient
 from backend.labeling.errors import WhetstoneError
+from backend.projects import connection
 from backend.settings import Settings, load
 from backend.stack import Stack
 from backend.stack.signals import interrupt_on_sigterm

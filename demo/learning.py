@@ -13,9 +13,10 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.labeling.errors import WhetstoneError
-from backend.runs import RunRecord
+from backend.storage.runs import RunRecord
 from demo.projects import ReviewProject
-from worker import report_text, wording
+from worker import wording
+from worker.report import text as report_text
 
 # A run begins by itself after so many labels: twice in the demo.
 BATCH, BATCHES = 60, 2

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from worker.annotations import AnnotatedTask, Annotation, Item
+from worker.labels.annotations import AnnotatedTask, Annotation, Item
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 _numbers = count(1)

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from backend.labeling.calibration import Calibration
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Demonstration, Prompt, PromptVersion
-from backend.runs import Estimate, RunRecord, Spend
 from backend.service import Seen, Service
+from backend.storage.runs import Estimate, RunRecord, Spend
 from tests.flows.payloads import CONFIG, OTHER_CONFIG, PROJECT
-from worker.examples import Example
-from worker.outcomes import Graded
-from worker.report import Judged, Material, build
-from worker.report_document import Report
-from worker.report_sections import sections
+from worker.labels.examples import Example
+from worker.optimizer.outcomes import Graded
+from worker.report.document import Report
+from worker.report.report import Judged, Material, build
+from worker.report.sections import sections
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 URL = "http://label-studio.test:8080"

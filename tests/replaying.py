@@ -13,7 +13,7 @@ from backend.labeling.labeler import Limits
 from tests.labeling.building import SENTIMENT, connected
 from tests.scripted_llm import ScriptedLLM
 from tests.scripted_llm.answers import frame_and_task
-from worker.student import Meter, Student
+from worker.simulation.student import Meter, Student
 
 SCHEMA = schemas.parse(SENTIMENT)
 LIKED = ("love", "great", "good", "excellent")

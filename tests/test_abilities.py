@@ -7,8 +7,8 @@ import pytest
 
 from backend.labeling.engines.base import Capabilities
 from backend.settings import Settings
-from worker import abilities
-from worker.techniques import FORMATS, REASONING
+from worker.optimizer.techniques import FORMATS, REASONING
+from worker.runs import abilities
 
 ABLE = Capabilities(continues=True, text_logprobs=5)
 

@@ -1,7 +1,7 @@
 import pytest
 
-from backend import addresses
 from backend.settings import Settings
+from backend.web import addresses
 
 BASIC = {"basic_auth_user": "ann", "basic_auth_pass": "secret"}
 

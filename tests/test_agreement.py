@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from tests.voting import LABELS, simulated, votes
-from worker.agreement import FEW_IN_COMMON, NO_OVERLAP, NOBODY, ONE_LABEL, ONE_PERSON, alpha, kappa, pairs
-from worker.consensus import Vote
+from worker.statistics.agreement import FEW_IN_COMMON, NO_OVERLAP, NOBODY, ONE_LABEL, ONE_PERSON, alpha, kappa, pairs
+from worker.statistics.consensus import Vote
 
 
 def of_two(*said: tuple[str, str]) -> list[Vote]:

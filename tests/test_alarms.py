@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 from redis import Redis
 
-from backend.alarms import MOST, Alarm, AlarmStore, Raised
-from backend.store import Store
+from backend.storage.alarms import MOST, Alarm, AlarmStore, Raised
+from backend.storage.store import Store
 
 PROJECT = "1.1795346384"
 

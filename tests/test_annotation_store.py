@@ -6,12 +6,12 @@ import pytest
 from redis import Redis
 
 from backend.labeling.errors import StoreError
-from backend.redis_client import connect
-from backend.store import Store
+from backend.storage.redis_client import connect
+from backend.storage.store import Store
 from tests.annotating import annotation, answer, at, task
-from worker.annotation_store import AnnotationStore, Cursor, Learned
-from worker.annotations import AnnotatedTask, ShownPrediction
-from worker.used import Used
+from worker.labels.annotation_store import AnnotationStore, Cursor, Learned
+from worker.labels.annotations import AnnotatedTask, ShownPrediction
+from worker.labels.used import Used
 
 PROJECT = "1.1795346384"
 SHOWN = ShownPrediction("p0001-aaaa", (answer("a"),), 0.7)

@@ -8,7 +8,7 @@ import pytest
 
 from backend.labeling.schema import parse as parse_schema
 from tests.flows.payloads import CONFIG
-from worker.annotations import AnnotatedTask, Annotation, ShownPrediction, Wanted, fingerprint, parse, scope
+from worker.labels.annotations import AnnotatedTask, Annotation, ShownPrediction, Wanted, fingerprint, parse, scope
 
 Captured = Callable[[str], Any]
 CREATED = "2026-11-22T11:20:00.000000Z"

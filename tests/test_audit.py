@@ -1,7 +1,7 @@
 import pytest
 
-from backend.audit import is_audit
-from backend.blind import is_blind
+from backend.predictions.audit import is_audit
+from backend.predictions.blind import is_blind
 
 PROJECT = "1.1795346384"
 

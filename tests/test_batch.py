@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from backend.batch import Batch, BatchLabeler, Outcome
-from backend.counters import Counters
+from backend.calls.lanes import Failure
+from backend.calls.limiter import Limiter
+from backend.calls.patience import Deadline
 from backend.labeling import schema as schemas
 from backend.labeling.engines.base import Capabilities, Completion, Request, Step, Token, Usage
 from backend.labeling.errors import EngineUnreachableError
 from backend.labeling.labeler import Labeler
 from backend.labeling.prompt import Prompt, PromptVersion
-from backend.lanes import Failure
-from backend.limiter import Limiter
-from backend.patience import Deadline
-from backend.store import Store
-from backend.windows import Windows
+from backend.predictions.batch import Batch, BatchLabeler, Outcome
+from backend.storage.counters import Counters
+from backend.storage.store import Store
+from backend.storage.windows import Windows
 
 PROJECT = "1.1795346384"
 SCHEMA = schemas.parse(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.blind import is_blind, lacks_annotations
-from worker.examples import split_of
+from backend.predictions.blind import is_blind, lacks_annotations
+from worker.labels.examples import split_of
 
 PROJECT = "1.1795346384"
 ids = st.integers(1, 10**9)

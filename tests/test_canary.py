@@ -9,9 +9,9 @@ from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.calibration import Calibration
 from backend.labeling.cascade import ALWAYS, alone, escalated
 from backend.labeling.prompt import Prompt
-from worker import canary
-from worker.canary import Answers, Baseline, Comparison, Said, choose, compare, said
-from worker.outcomes import Outcome
+from worker.optimizer.outcomes import Outcome
+from worker.watching import canary
+from worker.watching.canary import Answers, Baseline, Comparison, Said, choose, compare, said
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 SCHEMA = schemas.parse(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from worker import boundary
-from worker.certify import Certificate, Evidence, MoreChecks, certify
+from worker.acceptance.certify import Certificate, Evidence, MoreChecks, certify
+from worker.statistics import boundary
 
 Drawn = tuple[np.ndarray, np.ndarray]
 

@@ -3,8 +3,8 @@ import pytest
 from backend.labeling import schema as schemas
 from tests.labeling.building import NOW, TOPICS, choices
 from tests.replaying import SCHEMA, row
-from worker import classic
-from worker.examples import Example
+from worker.labels.examples import Example
+from worker.simulation import classic
 
 
 def example(number: int, label: str) -> Example:

@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backend.cli.connect import connect as connect_command
-from backend.connection import ServiceUnreachableError, active_version
 from backend.label_studio import BasicAuth, Project
 from backend.labeling.errors import WhetstoneError
+from backend.projects.connection import ServiceUnreachableError, active_version
 from tests.loopback import Answer, LoopbackServer
 
 LABEL_STUDIO = "http://label-studio.test"

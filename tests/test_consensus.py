@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.voting import LABELS, simulated, votes
-from worker.confusions import fit
-from worker.consensus import Judgement, Vote, consensus, plurality
+from worker.statistics.confusions import fit
+from worker.statistics.consensus import Judgement, Vote, consensus, plurality
 
 
 def accuracy(cast: list[Vote], truth: dict[str, str], method: str) -> float:

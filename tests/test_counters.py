@@ -2,8 +2,8 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
-from backend.counters import Count, Counters
-from backend.redis_client import connect
+from backend.storage.counters import Count, Counters
+from backend.storage.redis_client import connect
 
 
 @pytest.fixture

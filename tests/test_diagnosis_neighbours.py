@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from backend.connection import SECRET_HEADER
 from backend.diagnosis import environment, label_studio, project, redis_server
 from backend.diagnosis.project import State
 from backend.label_studio import BackendRow, Project, Webhook
+from backend.projects.connection import SECRET_HEADER
 from backend.settings import Settings
 
 URL = "http://localhost:9090"

@@ -7,10 +7,10 @@ from rq import SimpleWorker, get_current_job
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from backend.dispatch import QUEUES, Dispatch
-from backend.kinds import Request
 from backend.labeling.errors import StoreError
-from backend.redis_client import connect
+from backend.queue.dispatch import QUEUES, Dispatch
+from backend.queue.kinds import Request
+from backend.storage.redis_client import connect
 
 PROJECT = "1.1795346384"
 KIND = "label_project"

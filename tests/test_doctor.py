@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from backend.calls.engine import memory
 from backend.cli import main
-from backend.engine import memory
-from backend.redis_client import connect
 from backend.settings import Settings
-from backend.store import Store
+from backend.storage.redis_client import connect
+from backend.storage.store import Store
 from tests.loopback import Answer, LoopbackServer
 from tests.scripted_llm import LLAMA_CPP, OPENAI, ScriptedLLM
 

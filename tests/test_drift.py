@@ -6,9 +6,10 @@ from datetime import date
 import numpy as np
 import pytest
 
-from backend.alarms import Alarm
-from backend.windows import Window, margin_cell, off_label_cell
-from worker import drift, metrics, promise
+from backend.storage.alarms import Alarm
+from backend.storage.windows import Window, margin_cell, off_label_cell
+from worker.statistics import intervals
+from worker.watching import drift, promise
 
 CONTROLS = ("mood", "topic")
 LABELS = {"mood": ("happy", "angry", "calm"), "topic": ("a", "b")}
@@ -41,7 +42,7 @@ def test_of_quiet_windows_at_most_one_percent_alarm() -> None:
     for seed in range(600):
         alarmed += bool(drift.alarms(window(2 * seed), window(2 * seed + 1, 200)))
         rights = np.random.default_rng(seed).random(10) < 0.8
-        alarmed += promise.watch(rights, metrics.share(48, 60)).is_broken
+        alarmed += promise.watch(rights, intervals.share(48, 60)).is_broken
     assert alarmed / 600 <= 0.01
 
 
@@ -101,8 +102,8 @@ def test_of_many_questions_the_one_that_changed_most_is_named() -> None:
 
 
 def test_a_promise_that_is_not_kept_is_told_with_its_figures() -> None:
-    found = promise.watch([True, False] * 60, metrics.share(54, 60))
-    alarm = drift.accuracy(found, metrics.share(54, 60), "p0002-abcd")
+    found = promise.watch([True, False] * 60, intervals.share(54, 60))
+    alarm = drift.accuracy(found, intervals.share(54, 60), "p0002-abcd")
     assert alarm
     assert "p0002-abcd are right on 60 of the 120 labels" in alarm.words
     assert "90 % (82 to 95 %)" in alarm.words
@@ -110,4 +111,4 @@ def test_a_promise_that_is_not_kept_is_told_with_its_figures() -> None:
 
 
 def test_a_promise_that_is_kept_is_no_alarm() -> None:
-    assert drift.accuracy(promise.watch([True] * 100, metrics.share(54, 60)), metrics.share(54, 60), "p") is None
+    assert drift.accuracy(promise.watch([True] * 100, intervals.share(54, 60)), intervals.share(54, 60), "p") is None

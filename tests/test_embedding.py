@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backend.embedding import Bill, Embedded, Endpoint, LocalModel, RememberingEmbedder, make_embedder, make_wire
+from backend.calls.embedding import Bill, Embedded, Endpoint, LocalModel, RememberingEmbedder, make_embedder, make_wire
 from backend.labeling.embedding import dot, mean, unit
 from backend.labeling.errors import EmbeddingError, EmbeddingRefusedError, EngineError
 from backend.settings import Settings

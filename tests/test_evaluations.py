@@ -13,10 +13,10 @@ from backend.labeling.errors import StoreError
 from backend.labeling.labeler import Limits
 from backend.labeling.prompt import Demonstration, Prompt
 from backend.labeling.selection import rule
-from backend.redis_client import connect
+from backend.storage.redis_client import connect
 from tests.labeling.vectors import Angles, shown
-from worker.evaluations import EvaluationCache, prompt_key
-from worker.outcomes import Outcome
+from worker.calls.evaluations import EvaluationCache, prompt_key
+from worker.optimizer.outcomes import Outcome
 
 PROMPT = Prompt("Label it.", definitions={"a": "first", "b": "second"})
 LIMITS = Limits()

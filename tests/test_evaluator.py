@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from backend.engine import endpoint_key
+from backend.calls.engine import endpoint_key
 from backend.labeling import schema as schemas
 from backend.labeling.errors import BudgetError, EngineUnreachableError
 from backend.labeling.prompt import Demonstration, Prompt
 from backend.service import Service
 from backend.settings import Settings
-from backend.store import Store
+from backend.storage.store import Store
 from tests.labeling.building import choices
 from tests.labeling.test_labeler_groups import NAMES, letter_of
 from tests.labeling.vectors import values
 from tests.scripted_llm import Fault, Script, ScriptedLLM
-from worker.evaluator import Evaluator
-from worker.examples import Example
-from worker.ledger import Ledger, RunLedger
+from worker.calls.evaluator import Evaluator
+from worker.calls.ledger import Ledger, RunLedger
+from worker.labels.examples import Example
 
 # The HTTP clients of a service live as long as its process; here every test makes some and drops them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

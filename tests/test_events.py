@@ -8,12 +8,12 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from structlog.testing import capture_logs
 
-from backend import events
-from backend.identity import IdentityError
-from backend.kinds import Request
+from backend.label_studio.identity import IdentityError
 from backend.labeling.errors import StoreError, WhetstoneError
+from backend.queue.kinds import Request
 from backend.service import Service
 from backend.settings import Settings
+from backend.web import events
 
 PROJECT = "1.1795346384"
 NEW = {"total_annotations_number": 0}

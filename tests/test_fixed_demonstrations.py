@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from backend import fixed_demonstrations, settings
-from backend.fixed_demonstrations import FixedDemonstrations
+from backend import settings
 from backend.labeling import schema as schemas
 from backend.labeling.errors import SettingsError
 from backend.labeling.prompt import Demonstration
+from backend.prompts import fixed_demonstrations
+from backend.prompts.fixed_demonstrations import FixedDemonstrations
 from backend.service import Service
 from backend.settings import Settings
 from tests.labeling.building import SENTIMENT, TOPICS

@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 from tests.annotating import at
-from worker.annotation_store import Learned
-from worker.examples import Example, Shown
-from worker.follow import count
+from worker.labels.annotation_store import Learned
+from worker.labels.examples import Example, Shown
+from worker.runs.follow import count
 
 WRONG = Example("1", {}, {"kind": ("a",)}, at(0), Shown("p1", {"kind": ("b",)}))
 

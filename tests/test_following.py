@@ -10,9 +10,9 @@ from redis import Redis
 from rq import Queue, SimpleWorker, Worker
 from rq.serializers import JSONSerializer
 
-from backend.runs import RunRecord
 from backend.service import Service
 from backend.settings import Settings
+from backend.storage.runs import RunRecord
 from tests.flows.payloads import PROJECT
 from tests.histories import History
 from worker.cli.following import JobFailedError, NoWorkerError, figures, follow, known_runs, watching

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from backend.runs import Spend
 from backend.settings import Settings
-from worker.forecast import Forecast, forecast
+from backend.storage.runs import Spend
+from worker.calls.forecast import Forecast, forecast
 
 LOCAL = Settings(run_max_calls=2000, llm_max_task_tokens=1500)
 # 100,000 tokens of 500 calls are 200 a call.

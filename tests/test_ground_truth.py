@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from backend.labeling.schema import LabelingSchema
 from backend.labeling.schema import parse as parse_schema
 from tests.annotating import annotation, answer, at, task
-from worker import ground_truth
-from worker.annotations import AnnotatedTask, Annotation, ShownPrediction, fingerprint
-from worker.consensus import Vote
-from worker.examples import Shown
-from worker.ground_truth import DUPLICATE, OTHER_DATA, REASONS, SKIPPED, UNREADABLE, UNSEEN
-from worker.outcomes import truths
-from worker.votes import CONTESTED, NO_ANSWER, SEVERAL_LABELS, UNKNOWN_LABEL
+from worker.labels import ground_truth
+from worker.labels.annotations import AnnotatedTask, Annotation, ShownPrediction, fingerprint
+from worker.labels.examples import Shown
+from worker.labels.ground_truth import DUPLICATE, OTHER_DATA, REASONS, SKIPPED, UNREADABLE, UNSEEN
+from worker.labels.votes import CONTESTED, NO_ANSWER, SEVERAL_LABELS, UNKNOWN_LABEL
+from worker.optimizer.outcomes import truths
+from worker.statistics.consensus import Vote
 
 CHOICE = '<Choice value="a"/><Choice value="b"/><Choice value="c"/>'
 TEXT = '<Text name="text" value="$text"/>'

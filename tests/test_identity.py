@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.identity import IdentityError, checked, from_payload, project_key
+from backend.label_studio.identity import IdentityError, checked, from_payload, project_key
 
 moments = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1))  # noqa: DTZ001 - the strategy adds the zone
 zones = st.integers(-720, 840).map(lambda minutes: timezone(timedelta(minutes=minutes)))

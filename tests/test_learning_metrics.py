@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, f1_score, precision_recall_fscore_support, roc_auc_score
 
-from worker import metrics, reliability
-from worker.examples import Example, Shown
-from worker.metrics import Answer, Cell
-from worker.outcomes import FAILED, Graded
+from worker.labels.examples import Example, Shown
+from worker.optimizer.outcomes import FAILED, Graded
+from worker.report import metrics
+from worker.report.metrics import Answer, Cell
+from worker.statistics import intervals, reliability
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -35,7 +36,7 @@ def example(name: str, truth: str, shown: str | None = None) -> Example:
 def test_wilsons_interval_is_that_of_arithmetic() -> None:
     # 8 of 10, z = 1.6449, z² = 2.7055: centre (.8 + 2.7055/20) / 1.27055 = .73612; half width
     # 1.6449 sqrt(.8 * .2 / 10 + 2.7055 / 400) / 1.27055 = 1.6449 * .150878 / 1.27055 = .19533.
-    found = metrics.share(8, 10)
+    found = intervals.share(8, 10)
     assert (found.low, found.high) == pytest.approx((0.54079, 0.93145), abs=1e-4)
     assert found.value == 0.8
 
@@ -50,7 +51,7 @@ def test_wilsons_interval_is_that_of_arithmetic() -> None:
     ],
 )
 def test_a_share_of_few_labels_says_how_little_it_knows(count: int, n: int, low: float, high: float) -> None:
-    found = metrics.share(count, n)
+    found = intervals.share(count, n)
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
 
 
@@ -138,7 +139,7 @@ def test_figures_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize("answers", [[], [Answer("1", (), ())]])
 def test_without_any_label_macro_f1_is_unknown(answers: list[Answer]) -> None:
-    assert metrics.macro_f1(answers) == metrics.Average(None, 0.0, 1.0)
+    assert metrics.macro_f1(answers) == intervals.Average(None, 0.0, 1.0)
 
 
 def test_a_handful_of_right_answers_is_not_certain() -> None:

@@ -8,11 +8,11 @@ from redis import Redis
 
 from backend.labeling.engines.base import Usage
 from backend.labeling.errors import BudgetError, StoreError
-from backend.redis_client import connect
-from backend.runs import Spend
 from backend.settings import Settings
+from backend.storage.redis_client import connect
+from backend.storage.runs import Spend
 from tests.redis_server import RedisServer
-from worker.ledger import Ledger, RunLedger
+from worker.calls.ledger import Ledger, RunLedger
 
 PROJECT, OTHER = "1.1795346384", "2.1795346384"
 OPENAI = {"openai_base_url": "https://api.openai.com/v1", "llm_model": "gpt-4o-mini"}

@@ -9,16 +9,16 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
+from backend.calls.limiter import Limiter, Priority, Slots
 from backend.labeling.errors import EngineBusyError
-from backend.limiter import Limiter, Priority, Slots
-from backend.redis_client import connect
+from backend.storage.redis_client import connect
 from tests.redis_server import RedisServer
 
 LIMIT_S = 60.0
 HOLDER = """
 import sys
-from backend.limiter import Limiter
-from backend.redis_client import connect
+from backend.calls.limiter import Limiter
+from backend.storage.redis_client import connect
 from tests.redis_server import RedisServer
 with Limiter(connect(sys.argv[1]), name="llm", most=4, lease_s=1).slots("live", 4) as slots:
     print(slots.count, flush=True)

@@ -5,12 +5,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from backend import metrics
-from backend.alarms import Alarm, AlarmStore, Raised
-from backend.counters import Count
 from backend.labeling.errors import StoreError
 from backend.service import Seen, Service
 from backend.settings import Settings
+from backend.storage.alarms import Alarm, AlarmStore, Raised
+from backend.storage.counters import Count
+from backend.web import metrics
 
 CONFIG = """<View><Text name="t" value="$t"/><Choices name="c" toName="t">
 <Choice value="a"/><Choice value="b"/></Choices></View>"""

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from tests.annotating import START, at
-from worker.annotation_store import Learned
-from worker.examples import Example, Shown
-from worker.follow import count
+from worker.labels.annotation_store import Learned
+from worker.labels.examples import Example, Shown
+from worker.runs.follow import count
 
 
 def examples(*minutes: int) -> list[Example]:

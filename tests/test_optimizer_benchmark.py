@@ -17,9 +17,9 @@ from tests.benchmarks.optimizer.cells import CELLS, Cell
 from tests.benchmarks.optimizer.peers import at
 from tests.benchmarks.optimizer.recording import Recording
 from tests.benchmarks.optimizer.scoring import Measured, paired_interval, upper_bound
-from worker.examples import Example
-from worker.outcomes import Outcome
-from worker.reflect import quotes
+from worker.labels.examples import Example
+from worker.optimizer.outcomes import Outcome
+from worker.optimizer.reflect import quotes
 
 AMAZON = CELLS[0]  # its data comes with the demo
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from lxml import etree
 
-from backend import prompt_text
 from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import Demonstration, Prompt
 from backend.pages import charts
 from backend.pages.charts import Mark
 from backend.pages.routes import percent, when
+from backend.prompts import prompt_text
 from tests.histories import AT
 
 SHOWN = Demonstration((), {"sentiment": ("negative",)})

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 import pytest
 from redis import Redis
 
+from backend.calls.limiter import Limiter
+from backend.calls.patience import Deadline, Hurry, PatientEngine, Silence
 from backend.labeling.engines.base import Capabilities, Completion, Request
 from backend.labeling.errors import (
     ContentFilterError,
@@ -13,8 +15,6 @@ from backend.labeling.errors import (
     EngineRefusedError,
     EngineUnreachableError,
 )
-from backend.limiter import Limiter
-from backend.patience import Deadline, Hurry, PatientEngine, Silence
 
 DOWN, GARBLED, REFUSED = EngineUnreachableError("down"), EngineAnswerError("garbled"), EngineRefusedError("no")
 BUSY, BUSY_9 = EngineBusyError("busy"), EngineBusyError("busy", retry_after_s=9.0)

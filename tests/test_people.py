@@ -14,16 +14,19 @@ from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import Prompt, PromptVersion
 from tests.annotating import annotation, at, task
 from tests.voting import LABELS, simulated
-from worker import ground_truth, people, report, report_text
-from worker.annotations import AnnotatedTask, ShownPrediction
-from worker.consensus import Vote, consensus
-from worker.examples import Example
-from worker.ground_truth import GroundTruth
-from worker.outcomes import Graded
-from worker.people import Gap, Slip
-from worker.polls import Poll
-from worker.report import Judged, Material
-from worker.report_people_document import PeopleJson
+from worker.labels import ground_truth
+from worker.labels.annotations import AnnotatedTask, ShownPrediction
+from worker.labels.examples import Example
+from worker.labels.ground_truth import GroundTruth
+from worker.labels.polls import Poll
+from worker.optimizer.outcomes import Graded
+from worker.report import annotators as people
+from worker.report import report
+from worker.report import text as report_text
+from worker.report.annotators import Gap, Slip
+from worker.report.people_document import PeopleJson
+from worker.report.report import Judged, Material
+from worker.statistics.consensus import Vote, consensus
 
 CHOICES = '<Choices name="kind" toName="text" {}><Choice value="a"/><Choice value="b"/><Choice value="c"/></Choices>'
 SINGLE, MULTIPLE = (

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from worker.permutation import Counts, differs, ks, mean_change, psi
+from worker.statistics.permutation import Counts, differs, ks, mean_change, psi
 
 LEVEL = 0.05
 

@@ -1,7 +1,7 @@
 import pytest
 
 from backend.labeling.engines.base import Usage
-from worker.prices import price_usd
+from worker.calls.prices import price_usd
 
 OPENAI = "https://api.openai.com/v1"
 USAGE = Usage(prompt_tokens=1_000_000, cached_tokens=400_000, completion_tokens=100_000)

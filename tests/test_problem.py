@@ -7,16 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from backend.pushing import Target
+from backend.projects.pushing import Target
 from backend.service import Service
 from backend.settings import Settings
 from tests.flows.payloads import CONFIG, OTHER_CONFIG, PROJECT
 from tests.histories import AT, ESTIMATE, History
 from tests.scripted_llm import ScriptedLLM
-from worker.annotation_store import AnnotationStore
-from worker.examples import Example, split_of
-from worker.optimize import Problem
-from worker.problem import posed
+from worker.labels.annotation_store import AnnotationStore
+from worker.labels.examples import Example, split_of
+from worker.optimizer.optimize import Problem
+from worker.runs.problem import posed
 
 # The HTTP clients of a service live as long as its process; here every test makes some and drops them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from backend import projects
-from backend.projects import ConflictError, NotKnownError
-from backend.store import ProjectRecord
+from backend.projects import naming as projects
+from backend.projects.naming import ConflictError, NotKnownError
+from backend.storage.store import ProjectRecord
 
 HERE, THERE = "http://here.test", "http://there.test"
 

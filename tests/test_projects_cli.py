@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from redis import Redis
 
 from backend.cli.projects import projects
-from backend.projects import ConflictError
+from backend.projects.naming import ConflictError
 from tests.flows.payloads import PROJECT
 from tests.histories import History
 

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker import metrics
-from worker.metrics import Share
-from worker.promise import THRESHOLD, Watch, watch
+from worker.statistics import intervals
+from worker.statistics.intervals import Share
+from worker.watching.promise import THRESHOLD, Watch, watch
 
-PROMISED = metrics.share(51, 60)  # 85 %, at least 76 %
+PROMISED = intervals.share(51, 60)  # 85 %, at least 76 %
 
 
 def broken(seed: int, accuracy: float, labels: int, promised: Share = PROMISED) -> bool:
@@ -46,7 +46,7 @@ def test_a_promise_that_is_just_kept_is_called_broken_in_at_most_one_of_a_hundre
 def test_estimates_as_uncertain_as_they_are_alarm_as_seldom() -> None:
     """The promise comes from 60 labels of the very same accuracy, by luck too high at times."""
     rng = np.random.default_rng(3)
-    found = [broken(seed, 0.8, 300, metrics.share(int(rng.binomial(60, 0.8)), 60)) for seed in range(400)]
+    found = [broken(seed, 0.8, 300, intervals.share(int(rng.binomial(60, 0.8)), 60)) for seed in range(400)]
     assert np.mean(found) <= 0.015
 
 

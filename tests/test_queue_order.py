@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from redis import Redis
 
-from worker.queue_order import Open, Place, Shares, order, tf_idf
-from worker.queue_store import Drawn, QueueStore
+from worker.queue.order import Open, Place, Shares, order, tf_idf
+from worker.queue.store import Drawn, QueueStore
 
 PROJECT = "1.1795346384"
 LATER = Shares.after(500)

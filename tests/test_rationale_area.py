@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from backend import rationale_area
 from backend.label_studio import LabelStudioClient, Project
 from backend.labeling.errors import SchemaError
 from backend.labeling.schema import parse
+from backend.projects import rationale_area
 from backend.settings import Settings
 from tests.flows.payloads import CONFIG
 from tests.loopback import Answer, LoopbackServer

@@ -5,7 +5,7 @@ import pytest
 import redis
 
 from backend.labeling.errors import SettingsError, StoreError
-from backend.redis_client import connect, translated
+from backend.storage.redis_client import connect, translated
 from tests.redis_server import RedisServer
 
 LIMIT_S = 60

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.label_studio import TaskRow, TaskStamp
-from worker.relabel import Waiting, ordered, superfluous
+from worker.predictions.relabel import Waiting, ordered, superfluous
 
 VERSIONS = ["p0004-dddd", "p0003-cccc", "p0002-bbbb", "p0001-aaaa"]  # the latest activated first
 

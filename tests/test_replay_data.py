@@ -8,8 +8,8 @@ import pytest
 from backend.labeling import schema as schemas
 from tests.labeling.building import SENTIMENT, TEXT, TOPICS, choices
 from tests.replaying import rows, write
-from worker import replay_data
-from worker.replay_data import ReplayDataError
+from worker.simulation import replay_data
+from worker.simulation.replay_data import ReplayDataError
 
 GOOD = {"id": "1", "text": "fine", "label": "positive"}
 TWO = (

@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from backend.alarms import Alarm, Raised
 from backend.labeling import schema as schemas
 from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import Prompt, PromptVersion
-from backend.runs import Estimate, RunRecord, Spend
-from backend.versions import Activation
-from worker import report, report_text
-from worker.acceptable import Scored
-from worker.examples import Example, Shown, split_of
-from worker.outcomes import FAILED, Graded
-from worker.report import Judged, Material
-from worker.report_document import Report
+from backend.storage.alarms import Alarm, Raised
+from backend.storage.runs import Estimate, RunRecord, Spend
+from backend.storage.versions import Activation
+from worker.acceptance.acceptable import Scored
+from worker.labels.examples import Example, Shown, split_of
+from worker.optimizer.outcomes import FAILED, Graded
+from worker.report import report
+from worker.report import text as report_text
+from worker.report.document import Report
+from worker.report.report import Judged, Material
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 CONTROL = '<Choices name="{}" toName="text" {}><Choice value="happy"/><Choice value="angry"/></Choices>'

@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backend.versions import Activation
+from backend.storage.versions import Activation
 from tests.test_report import LEARNED, MOOD, SEED, START, example, graded, material, minutes, shown_in_terminal
-from worker import report, report_text
-from worker.examples import Example
-from worker.frame import ProjectScores
-from worker.outcomes import Graded
-from worker.report import Judged
-from worker.report_document import Report
-from worker.report_whole_document import PrefillJson, WholeJson
-from worker.used import Used
+from worker.labels.examples import Example
+from worker.labels.used import Used
+from worker.optimizer.outcomes import Graded
+from worker.predictions.frame import ProjectScores
+from worker.report import report
+from worker.report import text as report_text
+from worker.report.document import Report
+from worker.report.report import Judged
+from worker.report.whole_document import PrefillJson, WholeJson
 
 TASKS = 1000
 SECTION = "## For the whole project"

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.audit import is_audit
-from worker import strata
-from worker.rollback import THRESHOLD, Watch, watch
+from backend.predictions.audit import is_audit
+from worker.optimizer.rollback import THRESHOLD, Watch, watch
+from worker.statistics import strata
 
 LOST, WON, BOTH, NEITHER = (False, True), (True, False), (True, True), (False, False)
 PAIRS = st.lists(st.sampled_from([LOST, WON, BOTH, NEITHER]), max_size=60)

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from redis import Redis
 
-from backend.dispatch import Dispatch
 from backend.labeling.errors import StoreError
-from backend.redis_client import connect
-from backend.run_lock import Lock, LockLostError, RunningError, run_lock
+from backend.queue.dispatch import Dispatch
+from backend.queue.run_lock import Lock, LockLostError, RunningError, run_lock
+from backend.storage.redis_client import connect
 from tests.redis_server import RedisServer
 
 PROJECT, OTHER = "1.1795346384", "2.1795346384"

@@ -5,11 +5,11 @@ import pytest
 from redis import Redis
 
 from backend.labeling.errors import StoreError
-from backend.redis_client import connect, project_key
-from backend.report_layout import Section, Table
-from backend.run_store import RunStore
-from backend.runs import Estimate, RunRecord, Spend
-from backend.store import Store
+from backend.storage.redis_client import connect, project_key
+from backend.storage.report_layout import Section, Table
+from backend.storage.run_store import RunStore
+from backend.storage.runs import Estimate, RunRecord, Spend
+from backend.storage.store import Store
 
 PROJECT, OTHER = "1.1795346384", "2.1795346384"
 STARTED = datetime(2026, 5, 1, tzinfo=UTC)

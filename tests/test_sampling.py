@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.benchmarks.trust.weighting import Labeling, weighting
-from worker.sampling import NOTHING, Gap, Pool, Weighted, among, difference, share, weigh
-from worker.strata import strata
+from worker.statistics.sampling import NOTHING, Gap, Pool, Weighted, among, difference, share, weigh
+from worker.statistics.strata import strata
 
 Scores = NDArray[np.float64]
 Flags = NDArray[np.bool_]

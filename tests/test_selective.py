@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from worker import selective
-from worker.selective import Point
+from worker.statistics import selective
+from worker.statistics.selective import Point
 
 SCORES = [0.9, 0.8, 0.8, 0.6, 0.5]
 RIGHT = [True, True, False, False, True]

@@ -10,20 +10,20 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backend.labeling.prompt import Prompt
-from backend.runs import Spend
+from backend.storage.runs import Spend
 from tests.labeling.building import SENTIMENT
 from tests.optimizer import world
 from tests.replaying import SCHEMA, leaning, rows, student, write
 from tests.scripted_llm import ScriptedLLM
 from tests.scripted_llm.answers import frame_and_task
 from tests.scripted_llm.script import Answers
-from worker import replay_data
 from worker.cli.simulate import simulate as command
-from worker.examples import Example
-from worker.optimize import Tools
-from worker.outcomes import Outcome, grade
-from worker.simulate import Plan, Senses, Simulation, simulate
-from worker.student import Account, Prices, Student
+from worker.labels.examples import Example
+from worker.optimizer.optimize import Tools
+from worker.optimizer.outcomes import Outcome, grade
+from worker.simulation import replay_data
+from worker.simulation.simulate import Plan, Senses, Simulation, simulate
+from worker.simulation.student import Account, Prices, Student
 
 NAIVE = Prompt("Say which fits the text.", style="text")
 FREE = Prices(*3 * [lambda _usage, _calls: 0.0])

@@ -9,8 +9,8 @@ from redis import Redis
 
 from backend.labeling.errors import StoreError
 from backend.labeling.prompt import Prompt, PromptVersion
-from backend.redis_client import connect
-from backend.store import BulkProgress, ProjectRecord, Store
+from backend.storage.redis_client import connect
+from backend.storage.store import BulkProgress, ProjectRecord, Store
 
 PROJECT = "1.1795346384"
 RECORD = ProjectRecord(PROJECT, 1, "http://localhost:8080", "<View/>", "", None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backend.embedding import Bill, Embedded, RememberingEmbedder
+from backend.calls.embedding import Bill, Embedded, RememberingEmbedder
 from backend.labeling.errors import BudgetError, EngineUnreachableError
 from backend.labeling.prompt import Demonstration, Prompt
 from tests.labeling.building import LOCAL, NOW, connected
@@ -13,9 +13,9 @@ from tests.labeling.vectors import Angles, at, values
 from tests.replaying import student
 from tests.scripted_llm import Script, ScriptedLLM
 from tests.scripted_llm.script import Fault
-from worker.examples import Example
-from worker.purse import MeteredEmbedder
-from worker.student import Account, Meter, Prices, Teacher
+from worker.labels.examples import Example
+from worker.simulation.purse import MeteredEmbedder
+from worker.simulation.student import Account, Meter, Prices, Teacher
 
 NAIVE = Prompt("Say which fits the text.", style="text")
 

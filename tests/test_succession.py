@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from backend import activation
 from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import PromptVersion
+from backend.projects import activation
 from backend.service import Seen, Service
 from backend.settings import Settings
 from tests.flows.payloads import CONFIG, OTHER_CONFIG, PROJECT

@@ -6,9 +6,9 @@ import pytest
 from backend.labeling.calibration import Calibration
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Demonstration, Prompt
-from backend.runs import Decision, Effort, Estimate, Spend
-from worker import verdict
-from worker.rollback import watch
+from backend.storage.runs import Decision, Effort, Estimate, Spend
+from worker.optimizer.rollback import watch
+from worker.runs import verdict
 
 GAIN = Estimate("holdout", 60, 44 / 60, 51 / 60, 7 / 60, 0.03, 0.20, 0.97, 10, 3)
 SPEND = Spend(480, 12, 61_000, 52_000, 600, None, 190.0, 1200)

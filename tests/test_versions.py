@@ -12,8 +12,8 @@ from redis import Redis
 
 from backend.labeling.errors import StoreError
 from backend.labeling.prompt import Prompt, PromptVersion
-from backend.redis_client import connect
-from backend.versions import VersionStore
+from backend.storage.redis_client import connect
+from backend.storage.versions import VersionStore
 
 PROJECT = "1.1795346384"
 

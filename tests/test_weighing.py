@@ -12,15 +12,15 @@ from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.errors import BudgetError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Demonstration, Prompt
-from backend.pushing import Target
+from backend.projects.pushing import Target
 from backend.service import Service
 from backend.settings import Settings
 from tests.flows.payloads import PROJECT
 from tests.histories import AT, History
 from tests.scripted_llm import ScriptedLLM
-from worker.examples import Example
-from worker.outcomes import Outcome
-from worker.weighing import weighed
+from worker.labels.examples import Example
+from worker.optimizer.outcomes import Outcome
+from worker.runs.weighing import weighed
 
 # The HTTP clients of a service live as long as its process; here every test makes some and drops them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.optimizer.world import examples
-from worker.frame import Frame
-from worker.weighing import by_frame
+from worker.predictions.frame import Frame
+from worker.runs.weighing import by_frame
 
 SCORES = np.random.default_rng(0).random(2000)
 ITEMS = examples(count=100)

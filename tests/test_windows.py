@@ -8,8 +8,8 @@ from redis import Redis
 
 from backend.labeling import schema as schemas
 from backend.labeling.answers import ControlPrediction, TaskPrediction
-from backend.redis_client import connect
-from backend.windows import (
+from backend.storage.redis_client import connect
+from backend.storage.windows import (
     KEPT_DAYS,
     OTHER,
     Window,

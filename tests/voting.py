@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from worker.consensus import Vote
+from worker.statistics.consensus import Vote
 
 LABELS = ("a", "b", "c")
 

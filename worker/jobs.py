@@ -6,18 +6,20 @@ from functools import lru_cache
 import structlog
 from rq import Retry, get_current_job
 
-from backend import pushing, settings
-from backend.alarms import Alarm
+from backend import settings
+from backend.calls.patience import Deadline
 from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, SchemaError
-from backend.patience import Deadline
-from backend.pushing import ProjectGoneError
-from backend.run_lock import RunningError
+from backend.projects import pushing
+from backend.projects.pushing import ProjectGoneError
+from backend.queue.run_lock import RunningError
 from backend.service import Service
 from backend.settings import Settings
-from worker import explain as explaining
-from worker import follow as following
-from worker import learn, relabel
-from worker import watch as watching
+from backend.storage.alarms import Alarm
+from worker.predictions import explain as explaining
+from worker.predictions import relabel
+from worker.runs import follow as following
+from worker.runs import learn
+from worker.watching import watch as watching
 
 _log = structlog.get_logger(__name__)
 _MOST_WAITS, _WAIT_S = 1000, 60

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from backend.runs import Effort, Spend
-from worker.metrics import Average, Share
+from backend.storage.runs import Effort, Spend
+from worker.statistics.intervals import Average, Share
 
 FEW = 10  # labels below which a figure is given, and said to mean little
 _ROUGH, _VERY_ROUGH = 0.15, 0.3

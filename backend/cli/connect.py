@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backend import connection, logs, rationale_area
+from backend import logs
 from backend import settings as environment
-from backend.connection import ConnectReport, State
 from backend.label_studio import BasicAuth, LabelStudioClient
+from backend.projects import connection, rationale_area
+from backend.projects.connection import ConnectReport, State
 from backend.settings import Settings
 
 _COLOURS: dict[State, str] = {"done": "green", "already": "dim", "repaired": "yellow", "failed": "bold red"}

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from backend import logs, pushing, settings
-from backend.dispatch import LABEL
+from backend import logs, settings
 from backend.label_studio import LabelStudioClient
 from backend.labeling.errors import WhetstoneError
+from backend.projects import pushing
+from backend.queue.dispatch import LABEL
 from backend.service import Service
 
 _POLL_S = 0.5

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress as Bar
 
-from backend import local_llm, logs
+from backend import logs
+from backend.calls import local_llm
 from backend.labeling.engines.weights import CARRIED, Progress, weights
 from backend.settings import load
 

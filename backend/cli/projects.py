@@ -6,14 +6,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backend import catalog
-from backend.catalog import ProjectEntry
 from backend.cli.output import as_json as _json
 from backend.cli.output import open_service, print_json, say
-from backend.kinds import KINDS
-from backend.projects import ConflictError
+from backend.projects import catalog
+from backend.projects.catalog import ProjectEntry
+from backend.projects.naming import ConflictError
+from backend.queue.kinds import KINDS
 from backend.service import Service
-from backend.store import ProjectRecord
+from backend.storage.store import ProjectRecord
 
 
 @click.group()

@@ -8,15 +8,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backend import activation, catalog, prompt_text, run_text
-from backend.activation import Swap
-from backend.catalog import VersionEntry, VersionList, VersionPage
 from backend.cli.output import as_json as _json
 from backend.cli.output import open_service, print_json, say
-from backend.projects import ConflictError
-from backend.runs import Estimate
+from backend.projects import activation, catalog, run_text
+from backend.projects.activation import Swap
+from backend.projects.catalog import VersionEntry, VersionList, VersionPage
+from backend.projects.naming import ConflictError
+from backend.prompts import prompt_text
 from backend.service import Service
-from backend.store import ProjectRecord
+from backend.storage.runs import Estimate
+from backend.storage.store import ProjectRecord
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from backend import engine
+from backend.calls import engine
 from backend.diagnosis import endpoint, environment, label_studio, labels, redis_server
 from backend.diagnosis.check import Check, Report, Section, Status
 from backend.diagnosis.label_studio import Seen
 from backend.diagnosis.labels import Wanted
 from backend.labeling.errors import StoreError
 from backend.labeling.prompt import PromptVersion
-from backend.redis_client import connect
 from backend.settings import Settings
-from backend.store import Store
+from backend.storage.redis_client import connect
+from backend.storage.store import Store
 
 __all__ = ["Check", "Report", "Section", "Status", "diagnose"]
 

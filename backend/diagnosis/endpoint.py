@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass
 
+from backend.calls.engine import make_wire
 from backend.diagnosis import abilities, trials
 from backend.diagnosis.abilities import Found
 from backend.diagnosis.check import Check, Section, skipped
 from backend.diagnosis.faults import way_out
-from backend.engine import make_wire
 from backend.labeling.engines import probe
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import EngineError, EngineRefusedError

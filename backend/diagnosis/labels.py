@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from backend import fixed_demonstrations, rationale_area
+from backend.calls.embedding import make_embedder
 from backend.diagnosis import abilities
 from backend.diagnosis.abilities import Found
 from backend.diagnosis.check import Check, Section
 from backend.diagnosis.faults import WOULD_SAY_SOMETHING_ELSE, way_out
-from backend.embedding import make_embedder
-from backend.fixed_demonstrations import FixedDemonstrations
 from backend.labeling import many_labels, templates, verbalizer
 from backend.labeling import schema as schemas
 from backend.labeling.answers import Question, TaskPrediction
@@ -22,6 +20,9 @@ from backend.labeling.fields import DataField, plain
 from backend.labeling.labeler import Labeler, Limits
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.labeling.schema import LabelingSchema
+from backend.projects import rationale_area
+from backend.prompts import fixed_demonstrations
+from backend.prompts.fixed_demonstrations import FixedDemonstrations
 from backend.settings import Settings
 
 SUBJECT = "labels"

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from backend.connection import SECRET_HEADER
 from backend.diagnosis.check import Check
 from backend.label_studio import BackendRow, LabelStudioClient, Project, Webhook
+from backend.projects.connection import SECRET_HEADER
 from backend.settings import Settings
 
 NAMES = ("project", "model", "webhook", "score column")

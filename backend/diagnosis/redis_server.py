@@ -7,10 +7,10 @@ from typing import Any
 from redis import Redis
 
 from backend.diagnosis.check import Check, Section, skipped
-from backend.dispatch import Dispatch
 from backend.labeling.errors import StoreError
-from backend.redis_client import connect, translated
+from backend.queue.dispatch import Dispatch
 from backend.settings import Settings
+from backend.storage.redis_client import connect, translated
 
 SUBJECT = "Redis"
 _REST = ("writes", "persistence", "eviction", "memory", "workers")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from backend.identity import project_key
+from backend.label_studio.identity import project_key
 
 Json = Any
 TokenKind = Literal["legacy", "personal", "missing"]

@@ -6,18 +6,20 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from backend import catalog, projects, prompt_text
-from backend.alarms import AlarmStore, Raised
-from backend.catalog import ProjectEntry, VersionEntry, VersionPage
-from backend.dispatch import OPTIMIZE
 from backend.labeling.errors import SchemaError
 from backend.pages import charts
 from backend.pages.charts import Mark
-from backend.report_layout import BASIS, Section
-from backend.run_text import DECISIONS
-from backend.runs import RunRecord
+from backend.projects import catalog
+from backend.projects import naming as projects
+from backend.projects.catalog import ProjectEntry, VersionEntry, VersionPage
+from backend.projects.run_text import DECISIONS
+from backend.prompts import prompt_text
+from backend.queue.dispatch import OPTIMIZE
 from backend.service import Service
-from backend.store import BulkProgress, ProjectRecord
+from backend.storage.alarms import AlarmStore, Raised
+from backend.storage.report_layout import BASIS, Section
+from backend.storage.runs import RunRecord
+from backend.storage.store import BulkProgress, ProjectRecord
 
 _MOST_RUNS = 10
 

@@ -7,13 +7,13 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import Forbidden, HTTPException, MisdirectedRequest, NotFound
 
-from backend import activation, catalog, run_control, run_text
-from backend.api import refuse_other_names, service
 from backend.labeling.errors import StoreError, WhetstoneError
 from backend.pages import content
-from backend.projects import ConflictError, NotKnownError
-from backend.run_control import RunOptions
-from backend.store import ProjectRecord
+from backend.projects import activation, catalog, run_control, run_text
+from backend.projects.naming import ConflictError, NotKnownError
+from backend.projects.run_control import RunOptions
+from backend.storage.store import ProjectRecord
+from backend.web.api import refuse_other_names, service
 
 blueprint = Blueprint("pages", __name__)
 

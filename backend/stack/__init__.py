@@ -11,13 +11,13 @@ from typing import Self
 import click
 from pydantic import SecretStr
 
-from backend import dispatch
 from backend.labeling.errors import StoreError, WhetstoneError
-from backend.redis_client import connect
+from backend.queue import dispatch
 from backend.settings import Settings
 from backend.stack.llm import answers, llm_child, whetstone
 from backend.stack.redis_server import DataFolder, ping, redis_child, redis_url
 from backend.stack.supervisor import Child, Supervisor, Write
+from backend.storage.redis_client import connect
 
 REDIS_PORT = 6379
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from backend.labeling.errors import StoreError, WhetstoneError
-from backend.redis_client import connect, translated
 from backend.stack.supervisor import Child
+from backend.storage.redis_client import connect, translated
 
 
 class RedisServerError(WhetstoneError):

@@ -6,15 +6,15 @@ import httpx
 import pytest
 from redis import Redis
 
-from backend.connection import HIDDEN_COLUMNS
 from backend.label_studio import LabelStudioClient, Project
 from backend.labeling.schema import parse
+from backend.projects.connection import HIDDEN_COLUMNS
 from demo.label_studio_server import LabelStudioServer
 from tests.e2e.conftest import MakeProject
-from worker import ground_truth
-from worker.annotation_store import AnnotationStore
-from worker.ground_truth import SKIPPED, UNSEEN
-from worker.pull import pull
+from worker.labels import ground_truth
+from worker.labels.annotation_store import AnnotationStore
+from worker.labels.ground_truth import SKIPPED, UNSEEN
+from worker.labels.pull import pull
 
 VERSION = "p0001-aaaa"
 SCORES = (0.95, 0.91, 0.9, 0.6)

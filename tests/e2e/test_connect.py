@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from backend.cli.connect import connect as connect_command
-from backend.connection import ConnectReport, active_version, connect
 from backend.label_studio import BackendRow, BasicAuth, LabelStudioClient, LabelStudioRefusedError, Project, Webhook
+from backend.projects.connection import ConnectReport, active_version, connect
 from demo.label_studio_environment import LabelStudioEnvironment
 from demo.label_studio_server import LabelStudioServer
 from tests.e2e.conftest import MakeProject

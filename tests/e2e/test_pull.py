@@ -12,10 +12,10 @@ from backend.label_studio import LabelStudioClient, Project
 from backend.labeling.schema import parse
 from demo.label_studio_server import LabelStudioServer
 from tests.e2e.conftest import MakeProject
-from worker import ground_truth
-from worker.annotation_store import AnnotationStore
-from worker.ground_truth import OTHER_DATA, SKIPPED, UNSEEN
-from worker.pull import PullReport, pull
+from worker.labels import ground_truth
+from worker.labels.annotation_store import AnnotationStore
+from worker.labels.ground_truth import OTHER_DATA, SKIPPED, UNSEEN
+from worker.labels.pull import PullReport, pull
 
 VERSION = "p0001-aaaa"
 

@@ -7,17 +7,17 @@ import httpx
 import pytest
 from selenium.webdriver import Chrome, Keys
 
-from backend import rationale_area
 from backend.label_studio import LabelStudioClient, Project
 from backend.labeling import reasons
 from backend.labeling.schema import parse
+from backend.projects import rationale_area
 from backend.settings import Settings
 from demo.label_studio_server import LabelStudioServer
 from tests.e2e.browser import chromium, sign_in, wait_for, wait_for_text
 from tests.e2e.conftest import MakeProject
 from tests.e2e.whetstone import wait_until
-from worker.annotations import Wanted
-from worker.annotations import parse as parse_annotation
+from worker.labels.annotations import Wanted
+from worker.labels.annotations import parse as parse_annotation
 
 VERSION = "p0001-aaaa"
 LABEL = {"from_name": "sentiment", "to_name": "text", "type": "choices", "value": {"choices": ["negative"]}}

@@ -18,10 +18,10 @@ from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 
 from backend.app import create_app
-from backend.dispatch import LABEL, OPTIMIZE, QUEUES
-from backend.runs import RunRecord
+from backend.queue.dispatch import LABEL, OPTIMIZE, QUEUES
 from backend.service import Seen, Service
 from backend.settings import Settings
+from backend.storage.runs import RunRecord
 from tests.flows import learning
 from tests.flows.label_studio_stub import KEY, LabelStudioStub
 from tests.flows.payloads import CONFIG, PROJECT, Json, event, setup_body, tasks

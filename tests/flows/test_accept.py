@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from backend import pushing
-from backend.audit import is_audit
 from backend.label_studio import LabelStudioClient
+from backend.predictions.audit import is_audit
+from backend.projects import pushing
 from backend.service import Service
 from tests.flows.label_studio_stub import KEY, LabelStudioStub, choices
 from tests.flows.payloads import CONFIG, PROJECT
 from tests.scripted_llm import ScriptedLLM
-from worker import annotated, ground_truth, served
-from worker.annotation_store import AnnotationStore
+from worker.acceptance import served
 from worker.cli.accept import accept
-from worker.ground_truth import UNSEEN
-from worker.pull import pull
+from worker.labels import annotated, ground_truth
+from worker.labels.annotation_store import AnnotationStore
+from worker.labels.ground_truth import UNSEEN
+from worker.labels.pull import pull
 
 Run = Callable[..., Result]
 SHARE = 0.5  # of the audit slice

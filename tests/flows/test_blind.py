@@ -6,9 +6,9 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from backend import pushing
-from backend.blind import is_blind
-from backend.store import BulkProgress
+from backend.predictions.blind import is_blind
+from backend.projects import pushing
+from backend.storage.store import BulkProgress
 from tests.flows.conftest import Web, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import LOVED, PROJECT, label, predict_body, sent_to, task, tasks

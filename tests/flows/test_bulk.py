@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from backend.store import BulkProgress
+from backend.storage.store import BulkProgress
 from tests.flows.conftest import Logs, Web, queued, queued_tasks, retry_now, service_of, work
 from tests.flows.label_studio_stub import KEY, LabelStudioStub
 from tests.flows.payloads import (

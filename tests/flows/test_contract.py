@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from backend.dispatch import OPTIMIZE
-from backend.model import WhetstoneModel
+from backend.queue.dispatch import OPTIMIZE
+from backend.web.model import WhetstoneModel
 from tests.conftest import CAPTURES, TESTS
 from tests.flows.conftest import Web, queued, service_of
 from tests.flows.label_studio_stub import LabelStudioStub
@@ -251,7 +251,7 @@ def test_the_class_finds_its_settings_in_the_environment(
 
 UPSTREAM = """
 import json, sys
-from backend.model import WhetstoneModel
+from backend.web.model import WhetstoneModel
 given = json.load(sys.stdin)
 model = WhetstoneModel(project_id="1", label_config=given["config"])
 results = model.predict(given["tasks"], context=None, login=None)

@@ -8,18 +8,20 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from backend import pushing
-from backend.dispatch import LABEL
+from backend.calls.patience import Deadline
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.labeling.schema import parse
-from backend.patience import Deadline
+from backend.projects import pushing
+from backend.queue.dispatch import LABEL
 from tests.flows.conftest import Logs, Web, retry_now, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import CONFIG, HATED, LOVED, PROJECT, Json, predict_body, setup_body, task, tasks
 from tests.scripted_llm import Fault, Script, ScriptedLLM
 from tests.scripted_llm.answers import keyword_label
-from worker import demonstrations, explain, ground_truth
-from worker.annotation_store import AnnotationStore
+from worker.labels import ground_truth
+from worker.labels.annotation_store import AnnotationStore
+from worker.optimizer import demonstrations
+from worker.predictions import explain
 
 AREA = '<TextArea name="rationale" toName="text" editable="true" rows="3" maxSubmissions="1"/>'
 WITH_AREA = CONFIG.replace("</View>", f"{AREA}</View>")

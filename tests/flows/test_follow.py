@@ -8,13 +8,13 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from backend.dispatch import LABEL, OPTIMIZE
-from backend.kinds import Request
-from backend.runs import RunRecord
+from backend.queue.dispatch import LABEL, OPTIMIZE
+from backend.queue.kinds import Request
+from backend.storage.runs import RunRecord
 from tests.flows.conftest import Logs, Web, queued, retry_now, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import LOVED, OTHER_CONFIG, PROJECT, event, setup_body, tasks
-from worker.annotation_store import AnnotationStore, Learned
+from worker.labels.annotation_store import AnnotationStore, Learned
 
 Annotate = Callable[..., None]
 LABELS, ERRORS = 12, 3

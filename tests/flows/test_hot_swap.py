@@ -16,7 +16,7 @@ from redis import Redis
 
 from backend.labeling import schema
 from backend.labeling.prompt import Prompt, PromptVersion
-from backend.store import Store
+from backend.storage.store import Store
 from tests.flows.conftest import until
 from tests.flows.gunicorn_server import GunicornServer
 from tests.flows.payloads import CONFIG, LOVED, PROJECT, label, predict_body, setup_body, task

@@ -10,7 +10,7 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from backend.dispatch import LABEL
+from backend.queue.dispatch import LABEL
 from tests.commanding import runner
 from tests.flows.conftest import Web, queued_tasks, service_of, until, work
 from tests.flows.label_studio_stub import LabelStudioStub

@@ -9,19 +9,19 @@ from itertools import cycle
 
 import pytest
 
-from backend import run_control
-from backend.dispatch import OPTIMIZE, Dispatch
 from backend.labeling.prompt import Prompt, PromptVersion
-from backend.redis_client import project_key
-from backend.run_lock import Lock, LockLostError
+from backend.projects import run_control
+from backend.queue.dispatch import OPTIMIZE, Dispatch
+from backend.queue.run_lock import Lock, LockLostError
+from backend.storage.redis_client import project_key
 from tests.flows.conftest import Learner, queued, retry_now, until, work
 from tests.flows.learning import at_call, chance, questions, turned
 from tests.flows.payloads import OTHER_CONFIG, PROJECT, Json
 from tests.scripted_llm import Fault
 from tests.scripted_llm.answers import frame_and_task, keyword_label
-from worker import learn as learning
-from worker.annotation_store import AnnotationStore
-from worker.ledger import Ledger
+from worker.calls.ledger import Ledger
+from worker.labels.annotation_store import AnnotationStore
+from worker.runs import learn as learning
 
 LABELS = 24
 MONTHS = [datetime(2026, 11, 30, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 1, 7, tzinfo=UTC)]

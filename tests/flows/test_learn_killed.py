@@ -6,19 +6,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis import Redis
 
-from backend import run_control, scripts
-from backend.dispatch import LABEL, OPTIMIZE
-from backend.redis_client import project_key
-from backend.run_store import report_key
+from backend.projects import run_control
+from backend.queue.dispatch import LABEL, OPTIMIZE
+from backend.storage import scripts
+from backend.storage.redis_client import project_key
+from backend.storage.run_store import report_key
 from tests.flows.conftest import Learner, retry_now, until, work
 from tests.flows.learning import questions, turned
 from tests.flows.payloads import PROJECT, label, predict_body, task
 from tests.flows.redis_proxy import Matches, RedisProxy, runs_script, sets
 from tests.flows.worker_process import WorkerProcess
-from worker import scripts as worker_scripts
-from worker.annotation_store import AnnotationStore
-from worker.ledger import Ledger
-from worker.sweep import Sweep
+from worker.calls import scripts as worker_scripts
+from worker.calls.ledger import Ledger
+from worker.labels.annotation_store import AnnotationStore
+from worker.runs.sweep import Sweep
 
 LABELS = 24
 STAGES: Mapping[str, Matches] = {

@@ -7,14 +7,14 @@ from contextlib import suppress
 import pytest
 import redis
 
-from backend.dispatch import LABEL, OPTIMIZE
 from backend.labeling.errors import StoreError
-from backend.redis_client import project_key
+from backend.queue.dispatch import LABEL, OPTIMIZE
+from backend.storage.redis_client import project_key
 from tests.flows.conftest import Learner, retry_now, until, work
 from tests.flows.learning import at_call, questions
 from tests.flows.payloads import PROJECT
 from tests.redis_server import RedisServer
-from worker.annotation_store import AnnotationStore
+from worker.labels.annotation_store import AnnotationStore
 
 LABELS = 24
 

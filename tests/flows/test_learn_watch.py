@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis import Redis
 
-from backend.dispatch import LABEL, OPTIMIZE
+from backend.queue.dispatch import LABEL, OPTIMIZE
 from tests.flows.conftest import Learner, Logs, queued, retry_now, work
 from tests.flows.learning import truth, turned
 from tests.flows.payloads import PROJECT
 from tests.scripted_llm.answers import frame_and_task, keyword_label
-from worker.queue_order import Place
-from worker.queue_store import QueueStore
+from worker.queue.order import Place
+from worker.queue.store import QueueStore
 
 LABELS = 24
 

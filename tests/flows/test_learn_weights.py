@@ -5,14 +5,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from backend.runs import RunRecord
+from backend.storage.runs import RunRecord
 from tests.flows.conftest import Learner
 from tests.flows.learning import chance, muddled
 from tests.flows.payloads import PROJECT
 from tests.scripted_llm import Script, ScriptedLLM
 from tests.scripted_llm.answers import frame_and_task, keyword_label
-from worker.queue_order import Place
-from worker.queue_store import QueueStore
+from worker.queue.order import Place
+from worker.queue.store import QueueStore
 
 PICKED, LABELS = 30, 42
 

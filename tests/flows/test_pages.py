@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from backend.alarms import Alarm, AlarmStore, Raised
+from backend.storage.alarms import Alarm, AlarmStore, Raised
 from tests.flows.conftest import Web, service_of
 from tests.flows.payloads import CONFIG, PROJECT
 from tests.histories import AT, LEARNED, URL, History

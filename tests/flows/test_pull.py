@@ -12,12 +12,12 @@ from backend.labeling.schema import LabelingSchema, parse
 from tests.flows.conftest import Logs
 from tests.flows.label_studio_stub import KEY, LabelStudioStub
 from tests.flows.payloads import CONFIG, PROJECT, task
-from worker import ground_truth
-from worker.annotation_store import AnnotationStore
-from worker.annotations import AnnotatedTask
-from worker.examples import Shown
-from worker.ground_truth import OTHER_DATA, UNSEEN
-from worker.pull import PullReport, pull
+from worker.labels import ground_truth
+from worker.labels.annotation_store import AnnotationStore
+from worker.labels.annotations import AnnotatedTask
+from worker.labels.examples import Shown
+from worker.labels.ground_truth import OTHER_DATA, UNSEEN
+from worker.labels.pull import PullReport, pull
 
 SCHEMA = parse(CONFIG)
 OTHER_FIELD = parse(CONFIG.replace("$text", "$ticket"))

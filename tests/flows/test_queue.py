@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
-from backend.audit import is_audit
-from backend.blind import is_blind
-from backend.dispatch import LABEL
 from backend.labeling.schema import parse
+from backend.predictions.audit import is_audit
+from backend.predictions.blind import is_blind
+from backend.queue.dispatch import LABEL
 from backend.service import Service
 from tests.flows.conftest import Learner, work
 from tests.flows.label_studio_stub import LabelStudioStub, choices
@@ -18,9 +18,9 @@ from tests.flows.payloads import CONFIG, LOVED, PROJECT, tasks
 from tests.histories import History
 from tests.scripted_llm import ScriptedLLM
 from worker.cli.queue import queue
-from worker.queue_order import Place
-from worker.queue_store import QueueStore
-from worker.queueing import FIELD, TAB
+from worker.queue.order import Place
+from worker.queue.queueing import FIELD, TAB
+from worker.queue.store import QueueStore
 
 Run = Callable[..., Result]
 TASKS = 60

@@ -8,14 +8,14 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from backend import pushing
-from backend.dispatch import LABEL
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.labeling.schema import parse
+from backend.projects import pushing
+from backend.queue.dispatch import LABEL
 from tests.flows.conftest import Web, queued_tasks, retry_now, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import CONFIG, HATED, LOVED, PROJECT, setup_body, task, tasks
-from worker import relabel
+from worker.predictions import relabel
 
 Publish = Callable[[str], str]
 

@@ -12,11 +12,11 @@ from flask.testing import FlaskClient
 from redis import Redis
 from werkzeug.test import TestResponse
 
-from backend.openapi import document
+from backend.web.openapi import document
 from tests.flows.conftest import Web, service_of
 from tests.flows.payloads import PROJECT
 from tests.histories import History
-from worker.report_document import Report
+from worker.report.document import Report
 
 Call = Callable[..., TestResponse]
 PUSHES = {"label_studio_url": "http://label-studio.test:8080", "label_studio_api_key": "k"}

@@ -6,13 +6,13 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from backend.dispatch import OPTIMIZE
-from backend.kinds import Request
-from backend.runs import RunRecord, RunState
+from backend.queue.dispatch import OPTIMIZE
+from backend.queue.kinds import Request
+from backend.storage.runs import RunRecord, RunState
 from tests.flows.conftest import Logs, Web, queued, retry_now, service_of, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import LOVED, PROJECT, setup_body, tasks
-from worker.annotation_store import AnnotationStore, Learned
+from worker.labels.annotation_store import AnnotationStore, Learned
 
 LABELS = 12
 

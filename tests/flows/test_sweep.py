@@ -9,15 +9,15 @@ from redis import Redis
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from backend.dispatch import LABEL, OPTIMIZE
-from backend.kinds import Request
+from backend.queue.dispatch import LABEL, OPTIMIZE
+from backend.queue.kinds import Request
 from backend.settings import Settings
 from tests.flows.conftest import Web, queued, service_of, until, work
 from tests.flows.label_studio_stub import LabelStudioStub
 from tests.flows.payloads import LOVED, PROJECT, setup_body, task, tasks
 from tests.redis_server import RedisServer
-from worker.annotation_store import AnnotationStore
-from worker.sweep import Sweep, sweeping
+from worker.labels.annotation_store import AnnotationStore
+from worker.runs.sweep import Sweep, sweeping
 
 OTHER = "2.1795346384"
 

@@ -9,24 +9,25 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from backend import metrics, pushing
-from backend.alarms import AlarmStore, Raised
-from backend.dispatch import LABEL, OPTIMIZE
-from backend.engine import endpoint_key
-from backend.kinds import Request
+from backend.calls.engine import endpoint_key
 from backend.labeling.answers import ControlPrediction, TaskPrediction
-from backend.runs import Estimate, RunRecord
-from backend.windows import Windows
+from backend.projects import pushing
+from backend.queue.dispatch import LABEL, OPTIMIZE
+from backend.queue.kinds import Request
+from backend.storage.alarms import AlarmStore, Raised
+from backend.storage.runs import Estimate, RunRecord
+from backend.storage.windows import Windows
+from backend.web import metrics
 from tests.flows import learning
 from tests.flows.conftest import Learner, Logs, queued, retry_now, work
 from tests.flows.payloads import PROJECT, predict_body, tasks
 from tests.scripted_llm import Script, ScriptedLLM
 from tests.scripted_llm.answers import frame_and_task, keyword_label
-from worker import sweep
-from worker.annotation_store import AnnotationStore
-from worker.drift_store import DriftStore
-from worker.ledger import Ledger
-from worker.watch import watch
+from worker.calls.ledger import Ledger
+from worker.labels.annotation_store import AnnotationStore
+from worker.runs import sweep
+from worker.watching.store import DriftStore
+from worker.watching.watch import watch
 
 NOW = datetime(2026, 12, 10, 12, tzinfo=UTC)
 

@@ -5,13 +5,13 @@ from threading import Barrier, Thread
 import pytest
 from redis import Redis
 
-from backend.engine import endpoint_key, memory
+from backend.calls.engine import endpoint_key, memory
 from backend.labeling.engines.base import Capabilities, Message, Request, Usage
 from backend.labeling.engines.openai import Memory, OpenAIEngine
 from backend.labeling.engines.wire import Wire
 from backend.labeling.errors import EngineError, EngineRefusedError, EngineUnreachableError
 from backend.settings import Settings
-from backend.store import Store
+from backend.storage.store import Store
 from tests.labeling.building import LOCAL
 from tests.loopback import Answer, LoopbackServer
 from tests.scripted_llm import Fault, ScriptedLLM

@@ -7,10 +7,10 @@ from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.cascade import ALWAYS, confidence
 from backend.labeling.prompt import Prompt
 from tests.optimizer.world import PAIR, examples
-from worker import cascade, fitting, techniques
-from worker.examples import Example
-from worker.outcomes import Outcome
-from worker.propose import Candidate
+from worker.labels.examples import Example
+from worker.optimizer import cascade, fitting, techniques
+from worker.optimizer.outcomes import Outcome
+from worker.optimizer.propose import Candidate
 
 ITEMS = examples(PAIR, 40)
 

@@ -5,12 +5,12 @@ import pytest
 
 from backend.labeling.engines.base import Usage
 from backend.labeling.prompt import Prompt
-from backend.runs import Effort
+from backend.storage.runs import Effort
 from tests.optimizer.world import ACTIVE, BOTH, PAIR, SEVERAL, World, better_if, examples, level
-from worker.comparison import compared, costs
-from worker.examples import Example
-from worker.gate import Costs
-from worker.outcomes import Outcome
+from worker.labels.examples import Example
+from worker.optimizer.comparison import compared, costs
+from worker.optimizer.gate import Costs
+from worker.optimizer.outcomes import Outcome
 
 OTHER = Prompt("Another wording.")
 

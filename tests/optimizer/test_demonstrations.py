@@ -6,9 +6,9 @@ import pytest
 from backend.labeling.prompt import Demonstration, Prompt
 from tests.labeling.vectors import shown
 from tests.optimizer.world import ACTIVE, DAY, PAIR
-from worker import demonstrations
-from worker.demonstrations import DemonstrationSet, variants
-from worker.examples import Example
+from worker.labels.examples import Example
+from worker.optimizer import demonstrations
+from worker.optimizer.demonstrations import DemonstrationSet, variants
 
 EIGHT = tuple(shown(f"{i}", ("red", "blue")[i // 4]) for i in range(8))
 

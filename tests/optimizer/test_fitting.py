@@ -10,10 +10,10 @@ from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.calibration import Calibration, softmax
 from backend.labeling.schema import LabelingSchema
 from tests.optimizer.world import ACTIVE, BROUGHT, DAY, FOUR, MANY, PAIR, World, examples, level
-from worker import fitting
-from worker.examples import Example
-from worker.fitting import Floats, fit
-from worker.outcomes import Outcome, grade
+from worker.labels.examples import Example
+from worker.optimizer import fitting
+from worker.optimizer.fitting import Floats, fit
+from worker.optimizer.outcomes import Outcome, grade
 
 NO_BIAS = np.zeros(2)
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from tests.optimizer.world import ACTIVE, PAIR, World, better_if, examples, level
-from worker import propose, weighing
-from worker.comparison import compared
-from worker.frame import Frame
-from worker.gate import Costs, Pair, Ruling, estimate_of, probability_better, rule
+from worker.optimizer import propose
+from worker.optimizer.comparison import compared
+from worker.optimizer.gate import Costs, Pair, Ruling, estimate_of, probability_better, rule
+from worker.predictions.frame import Frame
+from worker.runs import weighing
 
 COUNTS = st.integers(0, 40)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backend.embedding import LocalModel, RememberingEmbedder
+from backend.calls.embedding import LocalModel, RememberingEmbedder
 from backend.labeling import schema as schemas
 from backend.labeling import selection
 from backend.labeling.embedding import Vector
@@ -17,11 +17,11 @@ from backend.labeling.errors import EmbeddingError
 from tests.labeling.building import choices
 from tests.labeling.vectors import Angles, far_apart
 from tests.optimizer.world import ACTIVE, DAY, MANY, PAIR, World, examples, level
-from worker import demonstrations, likeness, propose
-from worker.demonstration_sets import Draw, drawn
-from worker.demonstrations import DemonstrationSet
-from worker.evaluate import fair
-from worker.examples import Example
+from worker.labels.examples import Example
+from worker.optimizer import demonstrations, likeness, propose
+from worker.optimizer.demonstration_sets import Draw, drawn
+from worker.optimizer.demonstrations import DemonstrationSet
+from worker.optimizer.evaluate import fair
 
 REAL = RememberingEmbedder(LocalModel())
 PLACES = ("card", "parcel", "film", "phone", "hotel")

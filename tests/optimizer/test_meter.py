@@ -6,7 +6,7 @@ from backend.labeling.calibration import Calibration
 from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Prompt
 from tests.optimizer.world import ACTIVE, BOTH, World, examples, level
-from worker.meter import Meter
+from worker.optimizer.meter import Meter
 
 OTHER = Prompt("Another wording.")
 

@@ -16,7 +16,7 @@ from backend.labeling.embedding import Vector
 from backend.labeling.errors import EmbeddingError, EngineUnreachableError
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
-from backend.runs import Effort
+from backend.storage.runs import Effort
 from tests.labeling.vectors import far_apart, shown
 from tests.optimizer.world import (
     ACTIVE,
@@ -33,11 +33,11 @@ from tests.optimizer.world import (
     level,
     promising,
 )
-from worker import propose
-from worker.examples import Example
-from worker.optimize import Finding, Tools, optimize
-from worker.outcomes import Outcome
-from worker.prequential import Waiting
+from worker.labels.examples import Example
+from worker.optimizer import propose
+from worker.optimizer.optimize import Finding, Tools, optimize
+from worker.optimizer.outcomes import Outcome
+from worker.optimizer.prequential import Waiting
 
 NARROW: dict[str, Any] = {"calls": 300}  # the smallest search, on labels enough
 SCHEMAS = [PAIR, FOUR, MANY, SEVERAL, BOTH, BROUGHT]

@@ -12,9 +12,9 @@ from backend.labeling.calibration import LEAST, Calibration
 from backend.labeling.schema import LabelingSchema
 from tests.labeling.building import TEXT
 from tests.optimizer.world import ACTIVE, BOTH, BROUGHT, DAY, FOUR, PAIR, SEVERAL
-from worker.examples import Example
-from worker.fitting import fit
-from worker.outcomes import FAILED, Graded, Outcome, grade, truths
+from worker.labels.examples import Example
+from worker.optimizer.fitting import fit
+from worker.optimizer.outcomes import FAILED, Graded, Outcome, grade, truths
 
 Chances = Mapping[str, Sequence[float]]
 

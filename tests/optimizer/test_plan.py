@@ -8,9 +8,9 @@ import pytest
 from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Prompt
 from tests.optimizer.world import FOUR, World, better_if, examples, level, promising
-from worker.optimize import optimize
-from worker.outcomes import Outcome
-from worker.plan import Plan, Terms, plan_for, race_calls, wider
+from worker.optimizer.optimize import optimize
+from worker.optimizer.outcomes import Outcome
+from worker.optimizer.plan import Plan, Terms, plan_for, race_calls, wider
 
 DEAR = (3.7, 1.0)  # calls an answer zero-shot, where labels' words begin alike, and where demonstrations show them
 

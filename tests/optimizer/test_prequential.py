@@ -7,9 +7,9 @@ import pytest
 
 from backend.labeling.prompt import Prompt
 from tests.optimizer.world import ACTIVE, World, examples
-from worker.gate import Pair
-from worker.optimize import Finding, optimize
-from worker.prequential import LEAST, Waiting, proven, ruled
+from worker.optimizer.gate import Pair
+from worker.optimizer.optimize import Finding, optimize
+from worker.optimizer.prequential import LEAST, Waiting, proven, ruled
 
 BETTER, WORSE = Prompt("Say whether it is relevant."), Prompt("Guess.")
 

@@ -4,10 +4,10 @@ import pytest
 
 from backend.labeling.prompt import Prompt
 from tests.optimizer.world import ACTIVE, PAIR, examples
-from worker import demonstrations
-from worker.demonstrations import by_hand
-from worker.pricing import Price, Prices, priced
-from worker.propose import Candidate
+from worker.optimizer import demonstrations
+from worker.optimizer.demonstrations import by_hand
+from worker.optimizer.pricing import Price, Prices, priced
+from worker.optimizer.propose import Candidate
 
 OWN = Candidate(ACTIVE, "the instruction at hand")
 SHOWN = demonstrations.demonstration(PAIR, examples(count=1)[0])

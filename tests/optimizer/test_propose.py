@@ -10,11 +10,11 @@ from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from tests.optimizer.world import ACTIVE, BOTH, BROUGHT, DAY, FOUR, MANY, PAIR, SEVERAL, World, examples, level
-from worker import demonstrations, propose, templates
-from worker.demonstrations import DemonstrationSet, random_sets
-from worker.evaluate import fair
-from worker.examples import Example
-from worker.propose import Candidate, instructions
+from worker.labels.examples import Example
+from worker.optimizer import demonstrations, propose, templates
+from worker.optimizer.demonstrations import DemonstrationSet, random_sets
+from worker.optimizer.evaluate import fair
+from worker.optimizer.propose import Candidate, instructions
 
 POOL = examples(FOUR, 40)
 

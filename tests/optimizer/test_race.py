@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from backend.labeling.calibration import Calibration
 from backend.labeling.prompt import Prompt
 from tests.optimizer.world import ACTIVE, FOUR, PAIR, World, better_if, draw, examples, level, promising
-from worker.examples import Example
-from worker.propose import Candidate
-from worker.race import Entry, enter, in_order, normalised_mean, race, stages
+from worker.labels.examples import Example
+from worker.optimizer.propose import Candidate
+from worker.optimizer.race import Entry, enter, in_order, normalised_mean, race, stages
 
 MARGINS = st.lists(st.floats(-20, 20).filter(lambda m: abs(m) > 1e-3), min_size=1, max_size=30)
 

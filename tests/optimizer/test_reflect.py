@@ -11,11 +11,11 @@ from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableE
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from tests.optimizer.world import BROUGHT, DAY, FOUR, SEVERAL
-from worker import edits, templates
-from worker.examples import Example
-from worker.outcomes import Graded
-from worker.propose import Candidate
-from worker.reflect import Lesson, Seen, Views, learn, lessons
+from worker.labels.examples import Example
+from worker.optimizer import edits, templates
+from worker.optimizer.outcomes import Graded
+from worker.optimizer.propose import Candidate
+from worker.optimizer.reflect import Lesson, Seen, Views, learn, lessons
 
 ACTIVE = Prompt("Say in which direction the text points.")
 QUOTED = "the old mill stands to the north of the slow brown river"

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from backend.labeling.prompt import Prompt
-from backend.runs import Spend
+from backend.storage.runs import Spend
 from tests.optimizer.world import ACTIVE, PAIR, World, better_if, examples, level
-from worker.optimize import Tools
-from worker.simulate import Plan, Senses, simulate
+from worker.optimizer.optimize import Tools
+from worker.simulation.simulate import Plan, Senses, simulate
 
 FEW, MANY = tuple(range(20, 200, 20)), (200, 240, 280, 320, 360, 400)
 

@@ -6,14 +6,14 @@ import pytest
 from backend.labeling.prompt import Prompt
 from tests.labeling.vectors import shown
 from tests.optimizer.world import ACTIVE, FOUR, PAIR, World, better_if, draw, examples, level, promising
-from worker import demonstrations, propose
-from worker.demonstrations import DemonstrationSet
-from worker.outcomes import Graded
-from worker.pareto import complement
-from worker.plan import Plan, Terms
-from worker.propose import Candidate
-from worker.race import Entry, in_order
-from worker.search import Material, instruction_set, search, taught_places
+from worker.optimizer import demonstrations, propose
+from worker.optimizer.demonstrations import DemonstrationSet
+from worker.optimizer.outcomes import Graded
+from worker.optimizer.pareto import complement
+from worker.optimizer.plan import Plan, Terms
+from worker.optimizer.propose import Candidate
+from worker.optimizer.race import Entry, in_order
+from worker.optimizer.search import Material, instruction_set, search, taught_places
 
 
 def planned(instructions: int, sets: int, examples: int, rounds: int = 3) -> Plan:

@@ -6,9 +6,9 @@ from backend.labeling import schema as schemas
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Demonstration, Prompt
 from tests.labeling.building import choices
-from worker import techniques
-from worker.propose import Candidate
-from worker.techniques import FORMATS, REASONING, Technique
+from worker.optimizer import techniques
+from worker.optimizer.propose import Candidate
+from worker.optimizer.techniques import FORMATS, REASONING, Technique
 
 PLAIN = schemas.parse(choices("positive", "negative"))
 HINTED = schemas.parse(choices('<Choice value="positive" hint="glad"/>', "negative"))

@@ -27,10 +27,10 @@ from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from tests.labeling.building import TEXT, choices
-from worker.examples import Example
-from worker.optimize import Problem, Tools
-from worker.outcomes import Outcome, truths
-from worker.propose import uncalibrated
+from worker.labels.examples import Example
+from worker.optimizer.optimize import Problem, Tools
+from worker.optimizer.outcomes import Outcome, truths
+from worker.optimizer.propose import uncalibrated
 
 Floats = NDArray[np.float64]
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import click
 
-from backend import catalog, pushing
 from backend.cli.output import open_service, print_json, say
 from backend.label_studio import LabelStudioClient
 from backend.labeling.errors import WhetstoneError
-from backend.pushing import Target
+from backend.projects import catalog, pushing
+from backend.projects.pushing import Target
 from backend.service import Service
-from worker import acceptable, accepting
-from worker.accepting import Found, OpenTask
-from worker.certificate_text import words
-from worker.certify import Certificate, certify
+from worker.acceptance import acceptable, accepting
+from worker.acceptance.accepting import Found, OpenTask
+from worker.acceptance.certificate_text import words
+from worker.acceptance.certify import Certificate, certify
 
 _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 

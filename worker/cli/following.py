@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from backend.dispatch import OPTIMIZE
 from backend.labeling.errors import StoreError, WhetstoneError
-from backend.runs import RunRecord
+from backend.queue.dispatch import OPTIMIZE
 from backend.service import Service
+from backend.storage.runs import RunRecord
 from worker import wording
 
 Show = Callable[[RunRecord], None]

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backend import catalog, run_control, run_text
 from backend.cli.output import as_json as _json
 from backend.cli.output import open_service, print_json, say
-from backend.dispatch import QUEUES
-from backend.job_ends import FailedJob
-from backend.runs import Estimate, RunRecord
+from backend.projects import catalog, run_control, run_text
+from backend.queue.dispatch import QUEUES
+from backend.queue.job_ends import FailedJob
 from backend.service import Service
+from backend.storage.runs import Estimate, RunRecord
 
 _SHOWN_FAILURES = 5
 

@@ -3,16 +3,16 @@
 import click
 from rich.console import Console
 
-from backend import catalog, run_control, run_text
 from backend.cli.output import open_service, print_json, say
-from backend.dispatch import OPTIMIZE
-from backend.run_control import RunOptions
-from backend.runs import RunRecord, Spend
+from backend.projects import catalog, run_control, run_text
+from backend.projects.run_control import RunOptions
+from backend.queue.dispatch import OPTIMIZE
 from backend.service import Service
-from backend.store import ProjectRecord
-from worker import learn
+from backend.storage.runs import RunRecord, Spend
+from backend.storage.store import ProjectRecord
+from worker.calls.forecast import Forecast, forecast
 from worker.cli.following import NoWorkerError, Show, follow, known_runs, progress, watching
-from worker.forecast import Forecast, forecast
+from worker.runs import learn
 
 _EXIT_CODES = {"failed": 1, "out_of_budget": 4}
 

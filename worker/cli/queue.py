@@ -4,10 +4,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from backend import catalog, pushing
 from backend.cli.output import open_service, print_json
-from worker import queueing, wording
-from worker.queueing import Queue
+from backend.projects import catalog, pushing
+from worker import wording
+from worker.queue import queueing
+from worker.queue.queueing import Queue
 
 _COUNT, _CALLS = 100, 200
 

@@ -3,10 +3,10 @@
 import click
 from rich.console import Console
 
-from backend import catalog
 from backend.cli.output import open_service, print_json
-from backend.projects import NotKnownError
-from worker import report_text
+from backend.projects import catalog
+from backend.projects.naming import NotKnownError
+from worker.report import text as report_text
 
 
 @click.command()

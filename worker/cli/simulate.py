@@ -15,9 +15,9 @@ from rich.text import Text
 
 from backend import logs, stack
 from backend import settings as environment
+from backend.calls.embedding import make_embedder
+from backend.calls.engine import limits, make_wire
 from backend.cli.output import read_text
-from backend.embedding import make_embedder
-from backend.engine import limits, make_wire
 from backend.labeling import schema as schemas
 from backend.labeling import templates
 from backend.labeling.embedding import Embedder
@@ -27,15 +27,18 @@ from backend.labeling.schema import LabelingSchema
 from backend.settings import Settings
 from backend.stack.llm import local_llm
 from backend.stack.signals import interrupt_on_sigterm
-from worker import abilities, replay_data, simulation_report, teacher
-from worker import simulate as simulation
-from worker.examples import Example
-from worker.optimize import Tools
-from worker.prices import price_usd
-from worker.purse import MeteredEmbedder
-from worker.replay_data import ReplayDataError
-from worker.student import Account, Meter, Price, Prices, Student, Teacher
-from worker.teacher import is_capable
+from worker.calls import teacher
+from worker.calls.prices import price_usd
+from worker.calls.teacher import is_capable
+from worker.labels.examples import Example
+from worker.optimizer.optimize import Tools
+from worker.runs import abilities
+from worker.simulation import replay_data
+from worker.simulation import report as simulation_report
+from worker.simulation import simulate as simulation
+from worker.simulation.purse import MeteredEmbedder
+from worker.simulation.replay_data import ReplayDataError
+from worker.simulation.student import Account, Meter, Price, Prices, Student, Teacher
 
 _UNCAPPED = 5000  # calls that a search is sized for where nothing caps them
 

@@ -13,11 +13,11 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 
 from backend import logs
-from backend.dispatch import QUEUES
-from backend.redis_client import connect
+from backend.queue.dispatch import QUEUES
 from backend.settings import Settings, load
+from backend.storage.redis_client import connect
 from worker import jobs  # noqa: F401  imported before RQ forks for each job, so that no job waits for it
-from worker.sweep import sweeping
+from worker.runs.sweep import sweeping
 
 _log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from tests.benchmarks.optimizer.comparison import BUDGETS, Runs
 from tests.benchmarks.trust.calibrating import LABELS, REPLAYS, drawn
 from tests.benchmarks.trust.pools import AMAZON, DEFAULT_MODEL, SUBJECTIVE, Pool, answering, cell_of, pools
 from tests.benchmarks.trust.weighting import Labeling, weighting
-from worker import reliability, selective
+from worker.statistics import reliability, selective
 
 SEEDS = 3
 GEMMA = "gemma3-270m"

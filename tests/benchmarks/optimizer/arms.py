@@ -10,9 +10,9 @@ from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Prompt
 from tests.benchmarks.optimizer.asking import Model, Run
 from tests.benchmarks.optimizer.cells import STYLE
-from worker.examples import Example
-from worker.optimize import Finding, Problem, Tools, optimize
-from worker.outcomes import grade
+from worker.labels.examples import Example
+from worker.optimizer.optimize import Finding, Problem, Tools, optimize
+from worker.optimizer.outcomes import grade
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from backend.embedding import make_embedder
+from backend.calls.embedding import make_embedder
 from backend.labeling.engines.openai import OpenAIEngine
 from backend.labeling.engines.weights import CARRIED, WeightsError, join_parts, weights
 from backend.labeling.errors import AnswerError, BudgetError, TaskError
@@ -18,10 +18,10 @@ from backend.settings import Settings, load
 from tests.benchmarks.neighbours import local_llm
 from tests.benchmarks.optimizer.cells import ROOT, Cell
 from tests.benchmarks.optimizer.recording import Recording
-from worker.evaluations import prompt_key
-from worker.examples import Example
-from worker.outcomes import Outcome
-from worker.teacher import make_wire, request_for
+from worker.calls.evaluations import prompt_key
+from worker.calls.teacher import make_wire, request_for
+from worker.labels.examples import Example
+from worker.optimizer.outcomes import Outcome
 
 LIMITS = Limits()
 THREADS = 2  # with more the local LLM does less in a second: each reads a new prompt's static part once

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from backend.embedding import make_embedder
+from backend.calls.embedding import make_embedder
 from backend.labeling import schema as schemas
 from backend.labeling import templates
 from backend.labeling.prompt import Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from backend.labeling.verbalizer import CodeKind
 from backend.settings import load
-from worker import replay_data
-from worker.demonstration_sets import Draw, drawn
-from worker.demonstrations import DemonstrationSet
-from worker.examples import Example
+from worker.labels.examples import Example
+from worker.optimizer.demonstration_sets import Draw, drawn
+from worker.optimizer.demonstrations import DemonstrationSet
+from worker.simulation import replay_data
 
 ROOT = Path(__file__).parents[3]
 POOLS = Path(__file__).parent / "pools"

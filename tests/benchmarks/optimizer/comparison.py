@@ -9,7 +9,7 @@ from tests.benchmarks.optimizer import arms, peers
 from tests.benchmarks.optimizer.arms import Arm, Result, Task
 from tests.benchmarks.optimizer.asking import Model, NotRecordedError
 from tests.benchmarks.optimizer.scoring import Measured, measured, paired_interval, spread, upper_bound
-from worker import classic
+from worker.simulation import classic
 
 LABELS = 100
 BUDGETS = (300, 600, 1200, 2000)

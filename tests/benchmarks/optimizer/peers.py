@@ -15,9 +15,9 @@ from backend.labeling.prompt import Prompt
 from tests.benchmarks.optimizer.arms import Result, Task
 from tests.benchmarks.optimizer.asking import PEERS, NotRecordedError, Run
 from tests.benchmarks.optimizer.cells import STYLE
-from worker.demonstrations import demonstration
-from worker.examples import Example
-from worker.outcomes import grade
+from worker.labels.examples import Example
+from worker.optimizer.demonstrations import demonstration
+from worker.optimizer.outcomes import grade
 
 SCRIPTS = Path(__file__).parent / "peers"
 LIMIT_S = 3600.0

@@ -15,8 +15,8 @@ from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.calibration import LEAST, softmax
 from backend.labeling.engines.base import Usage
 from backend.labeling.schema import LabelingSchema
-from worker.examples import Example
-from worker.outcomes import Outcome
+from worker.labels.examples import Example
+from worker.optimizer.outcomes import Outcome
 
 _FLUSH_AFTER = 200
 

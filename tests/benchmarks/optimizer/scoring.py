@@ -9,8 +9,8 @@ from scipy.stats import beta
 
 from backend.labeling.prompt import Prompt
 from tests.benchmarks.optimizer.asking import Model
-from worker.outcomes import grade
-from worker.reliability import ece
+from worker.optimizer.outcomes import grade
+from worker.statistics.reliability import ece
 
 _DRAWS = 4000
 _SEED = 11

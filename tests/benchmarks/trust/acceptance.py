@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.certify import Evidence, threshold
-from worker.selective import curve, widest
+from worker.acceptance.certify import Evidence, threshold
+from worker.statistics.selective import curve, widest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.benchmarks.figures import Bar, Section
 from tests.benchmarks.trust.pools import Flags, Floats, Pool
-from worker.reliability import auroc, brier, ece
+from worker.statistics.reliability import auroc, brier, ece
 
 LABELS, REPLAYS = 200, 20
 _SIMULATED = 40

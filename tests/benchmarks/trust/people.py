@@ -18,12 +18,13 @@ import click
 from rich.console import Console
 
 from tests.benchmarks.figures import Row, Section, machine
-from worker import agreement, people
-from worker.agreement import Agreement
-from worker.consensus import Method, Vote, consensus
-from worker.metrics import Average
-from worker.outcomes import Graded
-from worker.polls import Poll
+from worker.labels.polls import Poll
+from worker.optimizer.outcomes import Graded
+from worker.report import annotators as people
+from worker.statistics import agreement
+from worker.statistics.agreement import Agreement
+from worker.statistics.consensus import Method, Vote, consensus
+from worker.statistics.intervals import Average
 
 ROOT = Path(__file__).parents[3]
 WIDTH = 180  # of tables in a file

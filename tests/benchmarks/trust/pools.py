@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from backend.labeling.prompt import Prompt
 from tests.benchmarks.optimizer.asking import Model, recorded
 from tests.benchmarks.optimizer.cells import CELLS, Cell
-from worker import fitting
-from worker.examples import Example
-from worker.outcomes import Outcome, grade
+from worker.labels.examples import Example
+from worker.optimizer import fitting
+from worker.optimizer.outcomes import Outcome, grade
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -5,21 +5,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from backend.embedding import make_embedder
+from backend.calls.embedding import make_embedder
 from backend.labeling.cascade import ALWAYS
 from backend.labeling.prompt import Prompt
 from backend.settings import load
 from tests.benchmarks.figures import Row, Section
 from tests.benchmarks.optimizer.asking import Model, Run
 from tests.benchmarks.optimizer.cells import STYLE
-from worker import cascade, demonstrations, evaluate, fitting, likeness
-from worker.demonstrations import DemonstrationSet
-from worker.examples import Example
-from worker.metrics import share
-from worker.optimize import Problem, Tools, optimize
-from worker.outcomes import Label, Outcome, grade
-from worker.reliability import ece
-from worker.techniques import FORMATS
+from worker.labels.examples import Example
+from worker.optimizer import cascade, demonstrations, evaluate, fitting, likeness
+from worker.optimizer.demonstrations import DemonstrationSet
+from worker.optimizer.optimize import Problem, Tools, optimize
+from worker.optimizer.outcomes import Label, Outcome, grade
+from worker.optimizer.techniques import FORMATS
+from worker.statistics.intervals import share
+from worker.statistics.reliability import ece
 
 LABELS, SAMPLES, BUDGET = 100, 5, 1200
 # Of labels and test rows, for what reasons: the local models write some tens of tokens a second.

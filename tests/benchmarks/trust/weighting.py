@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.sampling import Pool, share, weigh
+from worker.statistics.sampling import Pool, share, weigh
 
 
 @dataclass(frozen=True, slots=True)

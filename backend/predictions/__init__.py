@@ -1,0 +1,1 @@
+"""Predictions for many tasks at once, and the tasks that get none."""

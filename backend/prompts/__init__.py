@@ -1,0 +1,1 @@
+"""Which prompt serves a project, and how prompts read."""

@@ -1,0 +1,1 @@
+"""What all processes share in Redis, and the values that are kept there."""

@@ -1,0 +1,1 @@
+"""The routes: what Label Studio, programs and operators call."""

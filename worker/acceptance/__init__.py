@@ -1,0 +1,1 @@
+"""What may be accepted unseen, and how sure that is."""

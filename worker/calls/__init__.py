@@ -1,0 +1,1 @@
+"""LLM calls at a run's cost: reserved, cached, paid from its budget."""

@@ -1,0 +1,1 @@
+"""What people decided: read from Label Studio, counted, turned into examples."""

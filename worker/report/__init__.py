@@ -1,0 +1,1 @@
+"""The report: figures, one JSON document, and that document in words."""

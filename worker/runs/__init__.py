@@ -1,0 +1,1 @@
+"""Optimization runs, from the labels that start one to what is published and whether it stays."""

@@ -1,0 +1,1 @@
+"""The loop that serves, run over a labelled file, with neither Label Studio nor Redis."""

@@ -1,0 +1,1 @@
+"""Arithmetic that knows neither tasks nor prompts. Pure."""

@@ -1,0 +1,1 @@
+"""The daily watch: is what is served still what it was?"""
