@@ -14,6 +14,7 @@ from backend.settings import Settings
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 REFERENCE = ROOT / "docs" / "reference.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -69,6 +70,16 @@ def test_every_setting_named_exists() -> None:
     other = {"BENCH_DATA", "DEMO_EXIT", "ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED"}
     named = set(found(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`"))
     assert named - other <= {name.upper() for name in Settings.model_fields}
+
+
+def test_every_package_stands_in_the_table_and_no_other() -> None:
+    inits = [path for part in ("backend", "worker") for path in (ROOT / part).glob("*/__init__.py")]
+    named = {row[0].strip("`") for row in rows(ARCHITECTURE, "Packages")}
+    assert named == {path.parent.relative_to(ROOT).as_posix() for path in inits}
+
+
+def test_every_file_named_exists() -> None:
+    assert all((ROOT / path).exists() for path in found(r"`((?:backend|worker|tests|demo)/[\w/.]+)`"))
 
 
 def test_every_make_target_named_exists() -> None:
