@@ -1,4 +1,5 @@
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tests.replaying import rows, write
 from worker.simulation import replay_data
 from worker.simulation.replay_data import ReplayDataError
 
+EXPORTS = Path(__file__).parent / "data" / "label_studio"
 GOOD = {"id": "1", "text": "fine", "label": "positive"}
 TWO = (
     '<View><Text name="title" value="$title"/><Text name="body" value="$body"/>'
@@ -156,3 +158,84 @@ def test_the_digest_is_that_of_the_files_one_after_the_other(tmp_path: Path) -> 
     first, second = read(tmp_path, *rows(2)), read(tmp_path, *rows(3))
     joined = first.content + second.content
     assert replay_data.sha256(first, second) == hashlib.sha256(joined).hexdigest()
+
+
+def stored(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def exported(name: str) -> list[dict[str, Any]]:
+    """As the real Label Studio wrote it."""
+    found: list[dict[str, Any]] = json.loads((EXPORTS / f"{name}.json").read_text())["response"]["body"]
+    return found
+
+
+def test_an_export_counts_what_counts_as_ground_truth_in_label_studio_itself(tmp_path: Path) -> None:
+    path = stored(tmp_path / "export.json", json.dumps(exported("api_export_json")))
+    data = replay_data.read(path, schemas.parse(SENTIMENT))
+    assert {row.id: row.truth for row in data.rows} == {
+        "1": {"sentiment": ("neutral",)},
+        "5": {"sentiment": ("neutral",)},
+    }
+    assert data.left_out == {"a prediction accepted in bulk, unseen": 2, "skipped": 1}
+
+
+def test_an_exported_table_has_its_answers_under_the_controls_names(tmp_path: Path) -> None:
+    listed = stored(tmp_path / "min.json", json.dumps(exported("api_export_json_min")))
+    data = replay_data.read(listed, schemas.parse(SENTIMENT))
+    assert [row.truth["sentiment"] for row in data.rows] == [("neutral",), ("positive",), ("negative",), ("neutral",)]
+
+
+def test_a_task_that_several_people_annotated_is_no_row_of_a_table(tmp_path: Path) -> None:
+    row = {"id": 5, "text": "x", "sentiment": "neutral", "annotation_id": 6}
+    path = stored(tmp_path / "min.json", json.dumps([row, row]))
+    with pytest.raises(ReplayDataError, match="task 5 was annotated twice, here and on row 1: export as JSON"):
+        replay_data.read(path, schemas.parse(SENTIMENT))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_has_a_header_quotes_and_any_usual_delimiter(tmp_path: Path, delimiter: str) -> None:
+    lines = [["text", "label"], ['"a, b; c\n\td"', "Price"], ["y", '"[""Price"", ""Sound""]"'], ["z", ""]]
+    text = "\r\n".join(delimiter.join(cells) for cells in lines)
+    data = replay_data.read(stored(tmp_path / "data.csv", f"\ufeff{text}"), schemas.parse(TOPICS))
+    assert [row.id for row in data.rows] == ["1", "2", "3"]
+    assert data.rows[0].data == {"text": "a, b; c\n\td"}
+    assert [row.truth["topics"] for row in data.rows] == [("Price",), ("Price", "Sound"), ()]
+
+
+def test_several_labels_in_a_table_may_be_as_label_studio_writes_them(tmp_path: Path) -> None:
+    text = 'id,text,topics\n7,x,"{""choices"": [""Price"", ""Sound""]}"\n'
+    (row,) = replay_data.read(stored(tmp_path / "data.csv", text), schemas.parse(TOPICS)).rows
+    assert (row.id, row.truth) == ("7", {"topics": ("Price", "Sound")})
+
+
+def test_a_row_of_a_table_without_a_label_is_left_out(tmp_path: Path) -> None:
+    data = replay_data.read(stored(tmp_path / "d.csv", "text,label\na,positive\nb,\n"), schemas.parse(SENTIMENT))
+    assert [row.data["text"] for row in data.rows] == ["a"]
+    assert data.unknown == {"": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("d.csv", 'text,label\n"a,positive\n', r"line \d: not CSV"),
+        ("d.csv", "text,label\na,b,positive\n", "line 2: more cells than the header has"),
+        ("d.csv", "text,label\na\n", 'line 2: the field "label" is missing'),
+        ("d.json", "[1, 2", "not JSON .* at line 1"),
+        ("d.json", "[" * 100_000, "nested too deeply"),
+        ("d.json", "[1]", "row 1: a int, not an object"),
+        ("d.json", "[]", "has no labelled row"),
+        ("d.json", '[{"id": 1, "data": {"text": "x"}, "annotations": [{}]}]', "task 1 is not as Label Studio exports"),
+        ("d.json", '[{"id": 1, "data": {"text": "x"}, "annotations": []}]', "has no labelled row"),
+    ],
+)
+def test_what_is_wrong_with_a_table_or_a_list_is_told(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(ReplayDataError, match=message):
+        replay_data.read(stored(tmp_path / name, text), schemas.parse(SENTIMENT))
+
+
+def test_an_export_in_which_nothing_counts_says_why(tmp_path: Path) -> None:
+    skipped = [task for task in exported("api_export_json") if task["id"] == 2]
+    with pytest.raises(ReplayDataError, match=r"no task of .* can be used \(1 tasks: skipped\)"):
+        replay_data.read(stored(tmp_path / "e.json", json.dumps(skipped)), schemas.parse(SENTIMENT))

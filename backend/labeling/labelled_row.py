@@ -5,6 +5,7 @@ In place of "text" stand the configuration's data fields, by themselves or as an
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from backend.labeling.controls import Control
@@ -48,16 +49,19 @@ def data(row: Mapping[str, Any], schema: LabelingSchema) -> dict[str, Any]:
 
 
 def labels(row: Mapping[str, Any], data: Mapping[str, Any], schema: LabelingSchema) -> dict[str, tuple[str, ...]]:
-    """`label` (or `labels`) is one text, a list of them, or an object of these by control. Raises `RowError`."""
+    """`label` (or `labels`) is one text, a list of them, or an object of these by control. Without it each control's
+    answer may stand under its own name, as in Label Studio's tables. Raises `RowError`."""
     name = "label" if "label" in row else "labels"
+    controls = {control.name: control for control in schema.controls}
+    by_name = {each: row[each] for each in controls if each in row}
+    if name not in row and by_name:
+        return {each: _values(each, value, controls[each], data) for each, value in by_name.items()}
     if name not in row:
         raise RowError('the field "label" is missing: what did people decide?')
     given = row[name]
     by_control = given if isinstance(given, dict) else {schema.controls[0].name: given}
     if not isinstance(given, dict) and len(schema.controls) > 1:
-        names = ", ".join(control.name for control in schema.controls)
-        raise RowError(f'the field "{name}" must be an object with a label for each of {names}')
-    controls = {control.name: control for control in schema.controls}
+        raise RowError(f'the field "{name}" must be an object with a label for each of {", ".join(controls)}')
     if unknown := [key for key in by_control if key not in controls]:
         raise RowError(f'the field "{name}" answers {unknown[0]!r}, which is no control of the configuration')
     return {key: _values(name, value, controls[key], data) for key, value in by_control.items()}
@@ -66,7 +70,7 @@ def labels(row: Mapping[str, Any], data: Mapping[str, Any], schema: LabelingSche
 def _values(name: str, given: Any, control: Control, data: Mapping[str, Any]) -> tuple[str, ...]:
     """As Label Studio stores them: a choice's alias where it has one, whichever of both the row holds. A rating may be
     a number."""
-    listed = given if isinstance(given, list) else [given]
+    listed = _listed(given, control)
     values = [str(value) if control.ordered and type(value) is int else value for value in listed]
     if not all(isinstance(value, str) for value in values):
         raise RowError(f'the field "{name}" holds {given!r}: it must be a text, or a list of texts')
@@ -75,6 +79,20 @@ def _values(name: str, given: Any, control: Control, data: Mapping[str, Any]) ->
     stored = {label.text: label.value for label in control.labels_for(data)}
     stored |= {label.value: label.value for label in control.labels_for(data)}
     return tuple(stored.get(value.strip(), value.strip()) for value in values)
+
+
+def _listed(given: Any, control: Control) -> list[Any]:
+    """A table holds several labels as JSON, and nothing where none applies. What Label Studio writes there, such as
+    {"choices": ["a", "b"]}, is decoded as its results are."""
+    if isinstance(given, str) and given.lstrip().startswith(("[", "{")):
+        with suppress(ValueError, RecursionError):
+            return _listed(json.loads(given), control)
+    if given == "" and control.multiple:
+        return []
+    listed = given if isinstance(given, list) else [given]
+    if listed and all(isinstance(each, dict) for each in listed):
+        return [value for each in listed for value in control.form.decode(each)]
+    return listed
 
 
 def unknown(truth: Mapping[str, tuple[str, ...]], data: Mapping[str, Any], schema: LabelingSchema) -> list[str]:

@@ -39,6 +39,7 @@ from worker.simulation import simulate as simulation
 from worker.simulation.purse import MeteredEmbedder
 from worker.simulation.replay_data import ReplayDataError
 from worker.simulation.student import Account, Meter, Price, Prices, Student, Teacher
+from worker.statistics.consensus import Method
 
 _UNCAPPED = 5000  # calls that a search is sized for where nothing caps them
 
@@ -80,10 +81,11 @@ def simulate(
     """Replay the labels of DATA as annotators would give them, and see what Whetstone would learn.
 
     DATA holds one JSON object a line: {"id": "1", "text": "...", "label": "positive"}, with the configuration's data
-    fields in place of text. The labels arrive in random order, or least certain first (--order score); at each number
-    of --labels the very loop that serves runs on them. What is measured is measured on rows that it never sees: those
-    of --test, else the rows of DATA whose "split" is "test", else a third of DATA. Beside the LLM stands what TF-IDF
-    with logistic regression makes of the same labels: where that is as good, no LLM is needed.
+    fields in place of text; or it is a CSV with such a header, or what Label Studio exports as JSON or CSV. The labels
+    arrive in random order, or least certain first (--order score); at each number of --labels the very loop that serves
+    runs on them. What is measured is measured on rows that it never sees: those of --test, else the rows of DATA whose
+    "split" is "test", else a third of DATA. Beside the LLM stands what TF-IDF with logistic regression makes of the
+    same labels: where that is as good, no LLM is needed.
 
     Needs an LLM, as `whetstone up` does, and nothing else: without a configured one it starts the local LLM.
 
@@ -97,7 +99,7 @@ def simulate(
     schema = schemas.parse(read_text(config, "--config"))
     console = Console(stderr=as_json)
     candidates = _instructions(options["candidates"]) if options["candidates"] else ()
-    rows, tested, digest = _rows(data, test, schema, console)
+    rows, tested, digest = _rows(data, test, schema, settings.consensus, console)
     plan = simulation.Plan(
         schema,
         rows,
@@ -150,18 +152,21 @@ def _instructions(path: Path) -> tuple[str, ...]:
 
 
 def _rows(
-    data: Path, test: Path | None, schema: LabelingSchema, console: Console
+    data: Path, test: Path | None, schema: LabelingSchema, method: Method, console: Console
 ) -> tuple[tuple[Example, ...], tuple[Example, ...], str]:
     """Rows to replay, rows to test on, the digest of what was read. Raises `ReplayDataError`."""
-    read = [replay_data.read(path, schema) for path in (data, test) if path]
+    read = [replay_data.read(path, schema, method=method) for path in (data, test) if path]
     replayed, tested = read[0].rows, read[0].test
     if test:
         tested = (*read[1].rows, *read[1].test)
     elif not tested:
         replayed, tested = replay_data.part_for_test(replayed)
     kept = replay_data.apart(replayed, tested, schema)
+    for reason, count in sum((Counter(part.left_out) for part in read), Counter[str]()).items():
+        console.print(Text(f"{count} tasks are left out: {reason}", style="yellow"))
     for label, count in sum((Counter(part.unknown) for part in read), Counter[str]()).items():
-        console.print(Text(f"{count} rows are left out: the configuration has no label {label!r}", style="yellow"))
+        why = f"the configuration has no label {label!r}" if label else "they have no label"
+        console.print(Text(f"{count} rows are left out: {why}", style="yellow"))
     if len(kept) < len(replayed):
         console.print(Text(f"{len(replayed) - len(kept)} rows are left out: they are test rows too", style="yellow"))
     if not kept or not tested:
