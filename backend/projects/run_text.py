@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from backend.storage.runs import Decision, Estimate, EstimateKind, RunRecord, Spend
+from backend.storage.runs import TRIAL, Decision, Estimate, EstimateKind, RunRecord, Spend
 
 _SHOWN_IDS = 12
 _TRIGGERS = {
@@ -15,6 +15,7 @@ _TRIGGERS = {
     "model": "a changed model",
     "reconcile": "labels found late",
     "forced": "asked for",
+    TRIAL: "one instruction on trial",
 }
 DECISIONS: dict[Decision, str] = {
     "published": "published",

@@ -74,6 +74,9 @@ class Estimate:
     challenger_effort: Effort | None = None
 
 
+TRIAL = "trial"  # the trigger of a run that holds one instruction against the active prompt, and searches nothing
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """`words` is the verdict for people, one paragraph an entry. `fixes` and `breaks` are ids of tasks whose prediction

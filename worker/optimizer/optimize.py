@@ -38,7 +38,7 @@ from backend.labeling.errors import BudgetError
 from backend.labeling.prompt import Demonstration, Prompt, Style
 from backend.labeling.schema import LabelingSchema
 from worker.labels.examples import Example
-from worker.optimizer import evaluate, propose, reading, reflect, search, techniques
+from worker.optimizer import evaluate, propose, reading, reflect, search, techniques, trial
 from worker.optimizer.comparison import CACHED, Compared, compared, costs
 from worker.optimizer.demonstration_sets import Draw, drawn
 from worker.optimizer.demonstrations import DemonstrationSet
@@ -88,6 +88,8 @@ class Problem:
 
     `fresh` holdout examples were decided since a run last looked at the holdout; None where none has.
     `looks_before` earlier runs compared the active prompt with others by cross-fitting, on fewer labels.
+
+    With `written` nothing is searched: that prompt alone is held against the active one.
     """
 
     schema: LabelingSchema
@@ -111,6 +113,7 @@ class Problem:
     cached_token: float = CACHED
     fresh: int | None = None
     looks_before: int = 0
+    written: Prompt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,8 @@ class _Run:
 
     def finding(self) -> Finding:
         problem = self._problem
+        if problem.written:
+            return self._on_trial(problem.written)
         self._tell("comparing what was learned before", len(problem.waiting) + 1, None)
         found = proven(
             problem.schema, problem.active, problem.waiting, problem.examples, self._label, problem.cached_token
@@ -190,6 +195,21 @@ class _Run:
         if found:
             return told(found.waiting.prompt, found.waiting.origin, found.pairs, found.ruling, problem.active)
         return self._searched()
+
+    def _on_trial(self, written: Prompt) -> Finding:
+        """On as many labels as the calls go for. It is kept whatever they say: whoever wrote it may want it."""
+        problem, cached = self._problem, self._problem.cached_token
+        self._tell("comparing the instruction with the active prompt", 2, None)
+        first = self._open[:_FIRST_LOOK]
+        compared(problem.schema, problem.active, written, first, self._label)
+        each = self._meter.price(problem.active) + self._meter.price(written)
+        examples = self._open[: max(len(first), int(self._calls / each))]
+        prompt, deciding = trial.held(problem.schema, problem.active, written, examples, self._label)
+        pairs = [each.pair for each in deciding]
+        look = 1 + problem.looks_before
+        ruling = rule(pairs, kind="cross-fitted", sure=self._sure(look), costs=costs(deciding, cached), look=look)
+        found = told(prompt, trial.ORIGIN, pairs, ruling, problem.active)
+        return found if found.decision == "published" or prompt == problem.active else replace(found, decision="kept")
 
     def _searched(self) -> Finding:
         """A first search that surely fits the budget, then wider ones that go on from it, as far as the calls go. The
@@ -370,10 +390,12 @@ class _Run:
         """Each look at whatever labels is one more chance to be lucky. The k-th cross-fitted one at the same prompt
         may err with probability .1 / √k; while the holdout rests none passes."""
         look = 1 if self._looks else 1 + self._problem.looks_before
-        sure = self._problem.sure or 1 - (1 - _SURE) / math.sqrt(look)
-        ruling = rule(pairs, kind=self._kind, sure=sure, costs=costs, look=look)
+        ruling = rule(pairs, kind=self._kind, sure=self._sure(look), costs=costs, look=look)
         resting = (_RESTS.format(self._problem.fresh),) if self._rests else ()
         return replace(ruling, objections=(*ruling.objections, *resting))
+
+    def _sure(self, look: int) -> float:
+        return self._problem.sure or 1 - (1 - _SURE) / math.sqrt(look)
 
     def _compared(self, winner: Entry, examples: Sequence[Example]) -> list[Compared]:
         return compared(self._problem.schema, self._problem.active, winner.prompt, examples, self._label)

@@ -38,11 +38,13 @@ Now = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one run does otherwise than the settings say; None is as they say. `budget_calls` also caps its calls."""
+    """What one run does otherwise than the settings say; None is as they say. `budget_calls` also caps its calls. With
+    an `instruction` it searches nothing, but holds this one against the active prompt."""
 
     budget_calls: int | None = None
     rounds: int | None = None
     require_approval: bool | None = None
+    instruction: str = ""
 
     def over(self, settings: Settings) -> Settings:
         asked = {
@@ -80,7 +82,7 @@ def run(
     """
     with service.dispatch.run_lock(project) as lock:
         journal = Journal(service.runs, begun(service, project, trigger, now()))
-        learning = _Learning(service, (options or Options()).over(service.settings), journal, lock, revision, now)
+        learning = _Learning(service, options or Options(), journal, lock, revision, now)
         try:
             learning.go()
             ended = replace(journal.record, state="done")
@@ -109,7 +111,7 @@ def watch(service: Service, project: str, *, revision: int | None = None, now: N
     with service.dispatch.run_lock(project) as lock:
         journal = Journal(service.runs, begun(service, project, "watch", now()), hidden=True)
         try:
-            if not _Learning(service, service.settings, journal, lock, revision, now).retreat():
+            if not _Learning(service, Options(), journal, lock, revision, now).retreat():
                 return None
             ended = replace(journal.record, state="done")
         except WhetstoneError as error:
@@ -143,16 +145,17 @@ class _Learning:
     """What one run holds while it is under way."""
 
     def __init__(
-        self, service: Service, settings: Settings, journal: Journal, lock: Lock, revision: int | None, now: Now
+        self, service: Service, options: Options, journal: Journal, lock: Lock, revision: int | None, now: Now
     ) -> None:
         self._service = service
-        self._settings = settings
+        self._settings = options.over(service.settings)
+        self._instruction = options.instruction
         self._journal = journal
         self._lock = lock
         self._revision = revision
         self._now = now
         self._project = journal.record.project
-        self._client = pushing.make_client(settings)
+        self._client = pushing.make_client(self._settings)
         self._ledger = self._opened_ledger()
         self._learned: Learned | None = None
 
@@ -168,8 +171,8 @@ class _Learning:
 
     def note_labels(self) -> None:
         """They are learned from, as far as they were read: so that the next label alone does not begin again what
-        somebody ended, or what would fail again."""
-        if self._learned:
+        somebody ended, or what would fail again. One instruction on trial learns nothing from them."""
+        if self._learned and not self._instruction:
             AnnotationStore(self._service.redis).note_run(self._project, self._learned)
             self._service.store.update_project(self._project, labels=self._learned.labels, new_labels=0)
 
@@ -228,7 +231,7 @@ class _Learning:
         settings = self._settings
         ids, began = [example.id for example in examples], self._journal.record.started_at
         AnnotationStore(self._service.redis).note_used(self._project, to.current.schema.config_hash, ids, began)
-        problem = posed(self._service, settings, to, examples)
+        problem = posed(self._service, settings, to, examples, self._instruction)
         calls = int(_WEIGHING * problem.calls)
         problem = replace(problem, examples=weighed(self._service, to, examples, evaluator.label, calls=calls))
         if settings.run_max_calls:

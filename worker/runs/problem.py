@@ -1,6 +1,7 @@
 """The problem that a run has to solve: the project's labels, its active version, and what is to be tried beside it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from backend.labeling.fields import plain
@@ -10,20 +11,24 @@ from backend.prompts.succession import SEED
 from backend.service import Service
 from backend.settings import Settings
 from backend.storage.run_store import MOST_RUNS
-from backend.storage.runs import RunRecord
+from backend.storage.runs import TRIAL, RunRecord
 from worker.labels.annotation_store import AnnotationStore
 from worker.labels.examples import Example
 from worker.labels.used import Used
 from worker.optimizer.optimize import Problem
 from worker.optimizer.prequential import Waiting
+from worker.optimizer.propose import uncalibrated
 from worker.runs import abilities
 
 _MOST_CHALLENGERS = 3
 _UNCAPPED = 5000  # calls that the search is sized for where nothing caps them
 
 
-def posed(service: Service, settings: Settings, to: Target, examples: tuple[Example, ...]) -> Problem:
-    """`settings` are the run's own. `examples` in the order in which they were decided."""
+def posed(
+    service: Service, settings: Settings, to: Target, examples: tuple[Example, ...], instruction: str = ""
+) -> Problem:
+    """`settings` are the run's own. `examples` in the order in which they were decided. With an `instruction` it alone
+    is tried, in the active prompt in place of all that is said there; its demonstrations and its format stay."""
     challengers, able = _challengers(service, to), service.engine.capabilities
     used = AnnotationStore(service.redis).used(to.record.key, to.current.schema.config_hash)
     runs = service.runs.runs(to.record.key, MOST_RUNS)
@@ -45,7 +50,12 @@ def posed(service: Service, settings: Settings, to: Target, examples: tuple[Exam
         cached_token=abilities.cached_token(settings),
         fresh=_fresh(_last_look(service, to, runs), examples, used),
         looks_before=_looks_before(to, runs, examples),
+        written=_written(to.current.version.prompt, instruction) if instruction else None,
     )
+
+
+def _written(active: Prompt, instruction: str) -> Prompt:
+    return replace(uncalibrated(active), instruction=instruction, definitions={}, rules=())
 
 
 def _challengers(service: Service, to: Target) -> list[PromptVersion]:
@@ -95,7 +105,9 @@ def _fresh(last: datetime | None, examples: Sequence[Example], used: Used) -> in
 
 
 def _looks_before(to: Target, runs: Sequence[RunRecord], examples: Sequence[Example]) -> int:
-    """On how many smaller numbers of labels runs have compared the active version with others by cross-fitting. One on
-    the same labels finds the same, and is no further chance."""
-    against = [run for run in runs if run.active == to.current.version.name and run.labels < len(examples)]
-    return len({run.labels for run in against if run.estimate and run.estimate.kind == "cross-fitted"})
+    """How often runs have compared the active version with others by cross-fitting. A search on the same labels finds
+    the same, and is no further chance; another instruction of somebody's is one on any labels."""
+    compared = [run for run in runs if run.estimate and run.estimate.kind == "cross-fitted"]
+    against = [run for run in compared if run.active == to.current.version.name]
+    searched = {run.labels for run in against if run.trigger != TRIAL and run.labels < len(examples)}
+    return len(searched) + sum(run.trigger == TRIAL for run in against)
