@@ -12,7 +12,7 @@ from backend.labeling.asking import Asker
 from backend.labeling.asking import Limits as Limits
 from backend.labeling.embedding import Embedder
 from backend.labeling.engines.base import Engine
-from backend.labeling.errors import AnswerError, EngineRefusedError
+from backend.labeling.errors import EngineError, EngineRefusedError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.labeling.schema import LabelingSchema
@@ -57,11 +57,13 @@ class Labeler:
         return cascade.escalated(self._asked(strong, _speakable(strong, prompt), schema, data), own)
 
     def _tried(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
-        """Only what it took where the student answers something else."""
+        """Only what it took where the student answers something else, or refuses this task alone."""
         asker, cut = self._asker(self.engine, prompt, schema, data)
         try:
             return _answers(asker, schema, data, cut=cut)
-        except AnswerError:
+        except EngineError as error:
+            if not error.of_task:
+                raise
             return TaskAnswers({}, cut, asker.usage, asker.calls)
 
     def _stronger(self) -> Engine:
