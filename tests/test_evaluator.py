@@ -151,6 +151,18 @@ def test_a_text_that_moderation_stops_has_no_answer_and_the_others_do(
     assert scripted_llm.calls - before == 8
 
 
+def test_answers_outside_the_label_set_are_paid_to_the_token(make: Make, scripted_llm: ScriptedLLM) -> None:
+    """And what an earlier run wasted is known to a later one."""
+    evaluator, ledger = make()
+    scripted_llm.script = Script(answer=lambda _: {"maybe": 1.0})
+    before = scripted_llm.calls
+    (outcome,) = evaluator.label(Prompt("Which?"), EXAMPLES[:1])
+    assert outcome.answers is None
+    assert outcome.wasted.calls == ledger.spend().student_calls == scripted_llm.calls - before
+    assert outcome.wasted.usage.prompt_tokens == ledger.spend().prompt_tokens > 0
+    assert make()[0].label(Prompt("Which?"), EXAMPLES[:1]) == [outcome]
+
+
 def test_answers_of_an_endpoint_that_changed_meanwhile_are_not_kept_as_if_it_had_not(
     make: Make, scripted_llm: ScriptedLLM, redis_client: Redis
 ) -> None:

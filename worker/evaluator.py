@@ -12,7 +12,7 @@ from backend.engine import endpoint_key
 from backend.labeling import selection
 from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import is_strong
-from backend.labeling.engines.base import CHARACTERS_A_TOKEN, Usage
+from backend.labeling.engines.base import CHARACTERS_A_TOKEN, Spent
 from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, StoreError, TaskError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt
@@ -131,7 +131,9 @@ class Evaluator:
             answers = self._paid(name, prompt, left)
             failed = {key: failure for key, failure in answers.items() if isinstance(failure, Failure)}
             found |= {key: Outcome(made) for key, made in answers.items() if not isinstance(made, Failure)}
-            own = {key: Outcome(None, failure.reason) for key, failure in failed.items() if failure.of_task}
+            own = {
+                key: Outcome(None, failure.reason, failure.spent) for key, failure in failed.items() if failure.of_task
+            }
             self._keep(name, own)
             found |= own
             left = {key: data for key, data in left.items() if key not in found}
@@ -183,13 +185,10 @@ class Evaluator:
         )
         answers = self._service.batches.ask(inquiry, tasks)
         made = {key: answer for key, answer in answers.items() if not isinstance(answer, Failure)}
-        unusable = {key: tasks[key] for key, each in answers.items() if isinstance(each, Failure) and each.of_task}
+        wasted = [each.spent for each in answers.values() if isinstance(each, Failure) and each.of_task]
         self._note_calls(prompt, tasks, made)
-        self._ledger.settle(
-            reservation,
-            sum((answer.usage for answer in made.values()), Usage()),
-            calls=sum(answer.calls for answer in made.values()) + self._calls(prompt, unusable),
-        )
+        spent = sum((Spent(answer.calls, answer.usage) for answer in made.values()), sum(wasted, Spent()))
+        self._ledger.settle(reservation, spent.usage, calls=spent.calls)
         return answers
 
     def _calls(self, prompt: Prompt, tasks: Tasks) -> int:

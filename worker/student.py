@@ -136,7 +136,7 @@ class Student:
         except WhetstoneError as error:
             if not error.of_task:
                 raise
-            return Outcome(None, str(error))
+            return Outcome(None, str(error), error.spent)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

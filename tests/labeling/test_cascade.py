@@ -86,7 +86,7 @@ def test_an_answer_outside_the_label_set_is_paid_too(pair: Pair) -> None:
 def test_a_task_that_the_student_s_endpoint_refuses_is_asked_anew(pair: Pair, refusal: dict[str, Any]) -> None:
     pair.small.change(**refusal)
     answers = pair.ask(0.1)
-    assert (best(answers), answers.escalated) == ("negative", True)
+    assert (best(answers), answers.escalated, answers.calls) == ("negative", True, 2)
 
 
 def test_a_student_that_is_down_is_not_replaced_by_the_stronger_llm(pair: Pair) -> None:

@@ -78,6 +78,17 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """Calls, those that were refused too, and the tokens of those that were answered."""
+
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.calls + other.calls, self.usage + other.usage)
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """`steps` are the generated positions; empty without log-probs."""
 
