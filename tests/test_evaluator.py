@@ -38,9 +38,9 @@ def make(redis_url: str, scripted_llm: ScriptedLLM) -> Iterator[Make]:
     scripted_llm.script = Script(answer=lambda prompt: letter_of(prompt, NAMES[7]))
 
     def made(**changes: Any) -> tuple[Evaluator, RunLedger]:
-        settings = Settings(redis_url=redis_url, openai_base_url=scripted_llm.base_url, **changes)
+        settings = Settings(**{"redis_url": redis_url, "openai_base_url": scripted_llm.base_url, **changes})
         service = Service(settings)
-        assert service.engine.capabilities.chat_logprobs  # probed by now
+        assert service.engine.capabilities  # probed by now
         ledger = Ledger(service.redis, settings, models={"student": "scripted-1"}).open("1.1795346384", "run-1")
         return Evaluator(service, SCHEMA, ledger, lambda: None), ledger
 
@@ -78,6 +78,29 @@ def test_what_a_budget_paid_for_is_not_paid_again(make: Make) -> None:
     evaluator, ledger = make()
     evaluator.label(Prompt("Which?", codes="letters"), EXAMPLES)
     assert (ledger.spend().student_calls, ledger.spend().from_cache) == (180, 50)
+
+
+@pytest.mark.parametrize(("rejects", "shared"), [({"logprobs"}, 0), (set(), 2)], ids=["votes", "log-probs"])
+def test_two_endpoints_share_answers_only_where_log_probs_tell_that_they_serve_one_model(
+    make: Make, scripted_llm: ScriptedLLM, rejects: set[str], shared: int
+) -> None:
+    script = Script(answer=lambda _: {NAMES[7]: 1.0}, rejects=frozenset(rejects))
+    with ScriptedLLM(script) as other:
+        scripted_llm.script = script
+        for address in (scripted_llm.base_url, other.base_url):
+            evaluator, ledger = make(openai_base_url=address)
+            evaluator.label(Prompt("Which?"), EXAMPLES[:2])
+        assert ledger.spend().from_cache == shared
+
+
+def test_another_key_or_query_in_an_endpoint_s_address_makes_no_other_model(
+    make: Make, scripted_llm: ScriptedLLM
+) -> None:
+    scripted_llm.change(rejects=frozenset({"logprobs"}))
+    for address in (scripted_llm.base_url, scripted_llm.base_url.replace("//", "//me:secret@") + "?api-version=2"):
+        evaluator, ledger = make(openai_base_url=address)
+        evaluator.label(Prompt("Which?"), EXAMPLES[:2])
+    assert ledger.spend().from_cache == 2
 
 
 ALIKE = Prompt(

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from backend.batch import Inquiry
-from backend.engine import endpoint_key
+from backend.engine import endpoint_key, weights_key
 from backend.labeling import selection
 from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import is_strong
@@ -97,10 +97,11 @@ class Evaluator:
     def _name(self, prompt: Prompt) -> str:
         """Read anew each time: once a model is found to be another one, nothing that was kept before decides."""
         service = self._service
-        engine = service.strong if is_strong(prompt) else None
-        engine = engine or service.engine
+        engine, settings = service.engine, service.settings
+        if is_strong(prompt) and service.strong and settings.stronger:
+            engine, settings = service.strong, settings.stronger
         epoch = service.store.model_epoch(endpoint_key(service.settings, model=service.settings.llm_model))
-        fingerprint = engine.capabilities.fingerprint + (f" epoch {epoch}" if epoch else "")
+        fingerprint = weights_key(settings, engine.capabilities) + (f" epoch {epoch}" if epoch else "")
         chosen_by = selection.rule(prompt, service.embedder)
         return prompt_key(
             prompt,
