@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -172,6 +173,19 @@ def test_a_text_that_moderation_stops_has_no_answer_and_the_others_do(
     assert [outcome.answers is None for outcome in outcomes] == [index == 3 for index in range(8)]
     assert "content filter" in outcomes[3].failure
     assert scripted_llm.calls - before == 8
+
+
+@pytest.mark.parametrize("cap", [4, 8, 12, 1000])
+def test_a_text_that_has_no_embedding_is_labelled_all_the_same_and_finding_it_is_paid_for(
+    make: Make, scripted_llm: ScriptedLLM, cap: int
+) -> None:
+    """The labelling endpoint is another: its moderation lets the text pass."""
+    with ScriptedLLM(moderated="Number 3.") as embeddings:
+        evaluator, ledger = make(embeddings_model="embed-1", embeddings_base_url=embeddings.base_url, run_max_calls=cap)
+        with nullcontext() if cap == 1000 else pytest.raises(BudgetError):
+            assert all(outcome.answers for outcome in evaluator.label(ALIKE, EXAMPLES[:8]))
+        assert len(embedded(embeddings)) == ledger.spend().embedding_calls
+        assert ledger.spend().calls <= max(cap, 3)
 
 
 def test_answers_outside_the_label_set_are_paid_to_the_token(make: Make, scripted_llm: ScriptedLLM) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from backend.embedding import Bill
+from backend.embedding_sources import Bill
 from backend.labeling import selection
 from backend.labeling.embedding import Embedder, Vector
 from backend.labeling.engines.base import Capabilities, Completion, Engine, Request, Usage
