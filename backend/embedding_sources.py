@@ -16,9 +16,9 @@ import structlog
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from backend.labeling.embedding import Vector, unit
-from backend.labeling.engines.base import CHARACTERS_A_TOKEN
 from backend.labeling.engines.wire import Reply, Wire
 from backend.labeling.errors import EmbeddingError, EmbeddingRefusedError, EngineError
+from backend.labeling.shortening import most_tokens
 from backend.settings import Settings
 
 PROBE = "text"
@@ -216,7 +216,7 @@ class Endpoint:
 
 
 def _estimated(texts: Sequence[str]) -> int:
-    return sum(len(text) // CHARACTERS_A_TOKEN + 1 for text in texts)
+    return sum(most_tokens(text) + 1 for text in texts)
 
 
 def make_wire(settings: Settings) -> Wire:

@@ -115,10 +115,11 @@ def test_embeddings_made_on_this_machine_cost_nothing() -> None:
 
 
 def test_an_endpoint_s_requests_and_tokens_are_counted(scripted_llm: ScriptedLLM) -> None:
-    """33 texts of three words each; the estimate is a third of their ten characters, and one a text."""
+    """33 texts, each of seven letters and spaces and three digits, which weigh 3.5 of these: 17.5 / 3.5 = 5 tokens are
+    estimated, a third more are asked for, and one a text."""
     texts = [f"aaa bb {i:03}" for i in range(33)]
     with endpoint(scripted_llm.base_url) as embedder:
-        assert embedder.quote(texts) == Bill(2, 33 * 4)
+        assert embedder.quote(texts) == Bill(2, 33 * 8)
         _, bill = embedder.billed(texts)
     told = [embeddings(Script(), request.body)["usage"]["prompt_tokens"] for request in scripted_llm.requests]
     assert bill == Bill(2, sum(told))
@@ -128,7 +129,7 @@ def test_an_endpoint_s_requests_and_tokens_are_counted(scripted_llm: ScriptedLLM
 def test_where_an_endpoint_does_not_tell_its_tokens_they_are_estimated(usage: dict[str, Any]) -> None:
     answer = Answer(200, {"data": [{"index": 0, "embedding": [1.0]}], **usage})
     with LoopbackServer({"POST /v1/embeddings": answer}) as server, endpoint(f"{server.url}/v1") as embedder:
-        assert embedder.billed(["nine char"])[1] == Bill(1, 4)
+        assert embedder.billed(["nine char"])[1] == Bill(1, 5)
 
 
 def test_only_so_many_are_remembered_and_the_latest_used_stay() -> None:

@@ -67,6 +67,16 @@ def test_a_budget_that_is_not_enough_is_used_up_all_the_same(make: Make) -> None
     assert ledger.spend().student_calls == 100
 
 
+def test_a_cap_on_tokens_holds_for_texts_of_many_tokens_a_character(make: Make, scripted_llm: ScriptedLLM) -> None:
+    """300 Chinese characters take some 600 tokens, where as many Latin ones take 90."""
+    evaluator, _ = make(run_max_tokens=600)
+    before = scripted_llm.calls
+    with pytest.raises(BudgetError, match="RUN_MAX_TOKENS"):
+        evaluator.label(Prompt("Which?"), [Example("zh", {"text": "包裹晚到了" * 60}, {"label": (NAMES[0],)}, DAY)])
+    assert scripted_llm.calls == before
+    assert evaluator.label(Prompt("Which?"), [Example("en", {"text": "late. " * 50}, {"label": (NAMES[0],)}, DAY)])
+
+
 def test_a_budget_that_is_just_enough_pays_for_all(make: Make) -> None:
     evaluator, ledger = make(run_max_calls=180)
     assert all(outcome.answers for outcome in evaluator.label(Prompt("Which?", codes="letters"), EXAMPLES))

@@ -12,11 +12,12 @@ from backend.engine import endpoint_key, weights_key
 from backend.labeling import selection
 from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import is_strong
-from backend.labeling.engines.base import CHARACTERS_A_TOKEN, Spent
+from backend.labeling.engines.base import Spent
 from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, StoreError, TaskError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
+from backend.labeling.shortening import most_tokens
 from backend.lanes import Failure
 from backend.patience import Deadline
 from backend.service import Service
@@ -227,8 +228,8 @@ def _as_outcomes(made: Mapping[str, TaskAnswers]) -> dict[str, Outcome]:
 
 def _tokens(prompt: Prompt, tasks: Tasks) -> int:
     """About what one question to each task takes, rather too many."""
-    static = len(prompt.instruction) + sum(map(len, (*prompt.definitions.values(), *prompt.rules)))
-    shown = sum(len(value.text) for each in prompt.demonstrations for value in each.values)
+    static = sum(map(most_tokens, (prompt.instruction, *prompt.definitions.values(), *prompt.rules)))
+    shown = sum(most_tokens(value.text) for each in prompt.demonstrations for value in each.values)
     static += shown * selection.most_shown(prompt) // max(1, len(prompt.demonstrations))
-    texts = sum(len(value) for data in tasks.values() for value in data.values() if isinstance(value, str))
-    return (static * len(tasks) + texts) // CHARACTERS_A_TOKEN + _FRAME_TOKENS * len(tasks)
+    texts = sum(most_tokens(value) for data in tasks.values() for value in data.values() if isinstance(value, str))
+    return (static + _FRAME_TOKENS) * len(tasks) + texts

@@ -57,10 +57,6 @@ class Step:
     alternatives: tuple[Token, ...]
 
 
-# About as few characters as a token has: an estimate of what a text takes is rather too high.
-CHARACTERS_A_TOKEN = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens; `cached_tokens` of `prompt_tokens` came from the server's prefix cache."""
