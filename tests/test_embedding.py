@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from backend.calls.embedding import Bill, Embedded, Endpoint, LocalModel, RememberingEmbedder, make_embedder, make_wire
+from backend.calls.embedding import RememberingEmbedder, make_embedder
+from backend.calls.embedding_sources import Bill, Embedded, Endpoint, LocalModel, Pay, free, make_wire
 from backend.labeling.embedding import dot, mean, unit
-from backend.labeling.errors import EmbeddingError, EmbeddingRefusedError, EngineError
+from backend.labeling.errors import BudgetError, EmbeddingError, EmbeddingRefusedError, EngineError
 from backend.settings import Settings
 from tests.loopback import Answer, LoopbackServer
 from tests.scripted_llm import Fault, Script, ScriptedLLM
@@ -35,7 +36,7 @@ class Counting:
         self.model, self.dimensions = model, dimensions
         self.asked: list[list[str]] = []
 
-    def embed(self, texts: Sequence[str]) -> Embedded:
+    def embed(self, texts: Sequence[str], _pay: Pay = free, /) -> Embedded:
         self.asked.append(list(texts))
         vectors = [unit([float(len(text)), *([1.0] * (self.dimensions - 1))]) for text in texts]
         return Embedded(f"{self.model} {self.dimensions}", vectors, self.quote(texts))
@@ -78,7 +79,7 @@ def test_the_local_model_is_loaded_only_when_it_is_used() -> None:
 def test_loading_it_leaves_the_log_as_it_was() -> None:
     code = (
         "import logging\n"
-        "from backend.embedding import LocalModel\n"
+        "from backend.calls.embedding_sources import LocalModel\n"
         "LocalModel().embed(['text'])\n"
         "assert (logging.getLogger().level, logging.getLogger().handlers) == (logging.WARNING, [])"
     )
@@ -114,10 +115,11 @@ def test_embeddings_made_on_this_machine_cost_nothing() -> None:
 
 
 def test_an_endpoint_s_requests_and_tokens_are_counted(scripted_llm: ScriptedLLM) -> None:
-    """33 texts of three words each; the estimate is a third of their ten characters, and one a text."""
+    """33 texts, each of seven letters and spaces and three digits, which weigh 3.5 of these: 17.5 / 3.5 = 5 tokens are
+    estimated, a third more are asked for, and one a text."""
     texts = [f"aaa bb {i:03}" for i in range(33)]
     with endpoint(scripted_llm.base_url) as embedder:
-        assert embedder.quote(texts) == Bill(2, 33 * 4)
+        assert embedder.quote(texts) == Bill(2, 33 * 8)
         _, bill = embedder.billed(texts)
     told = [embeddings(Script(), request.body)["usage"]["prompt_tokens"] for request in scripted_llm.requests]
     assert bill == Bill(2, sum(told))
@@ -127,7 +129,7 @@ def test_an_endpoint_s_requests_and_tokens_are_counted(scripted_llm: ScriptedLLM
 def test_where_an_endpoint_does_not_tell_its_tokens_they_are_estimated(usage: dict[str, Any]) -> None:
     answer = Answer(200, {"data": [{"index": 0, "embedding": [1.0]}], **usage})
     with LoopbackServer({"POST /v1/embeddings": answer}) as server, endpoint(f"{server.url}/v1") as embedder:
-        assert embedder.billed(["nine char"])[1] == Bill(1, 4)
+        assert embedder.billed(["nine char"])[1] == Bill(1, 5)
 
 
 def test_only_so_many_are_remembered_and_the_latest_used_stay() -> None:
@@ -153,7 +155,7 @@ def test_another_model_s_vectors_never_meet_those_before() -> None:
 
 def test_a_model_that_changes_at_each_call_is_an_error_that_may_pass() -> None:
     class Restless(Counting):
-        def embed(self, texts: Sequence[str]) -> Embedded:
+        def embed(self, texts: Sequence[str], _pay: Pay = free, /) -> Embedded:
             self.dimensions += 1
             return super().embed(texts)
 
@@ -214,6 +216,51 @@ def test_what_may_pass_is_told_from_what_will_not(
     scripted_llm.change(faults=lambda *_: Fault(status=status))
     with endpoint(scripted_llm.base_url) as embedder, pytest.raises(kind, match=str(status)):
         embedder.embed(TEXTS)
+
+
+@pytest.mark.parametrize("trouble", [{"moderated": "odd"}, {"context_tokens": 40}], ids=["moderated", "too long"])
+def test_a_text_that_is_refused_is_like_no_other_and_its_neighbours_have_their_vectors(
+    scripted_llm: ScriptedLLM, trouble: dict[str, Any]
+) -> None:
+    """Of 32 texts one is found in five halvings, two requests each; asking again costs nothing."""
+    texts = [f"word{i} {'odd ' * 90 if i == 5 else i}" for i in range(32)]
+    with endpoint(scripted_llm.base_url) as embedder, endpoint(scripted_llm.base_url) as other:
+        plain = other.embed([*texts[:5], *texts[6:]])
+        scripted_llm.change(**trouble)
+        before = len(scripted_llm.requests)
+        found, bill = embedder.billed(texts)
+        assert len(scripted_llm.requests) - before == bill.calls == 1 + 2 * 5
+        assert list(found[5]) == [0.0] * len(found[0])
+        assert [*found[:5], *found[6:]] == plain
+        assert embedder.billed(texts)[1] == Bill()
+
+
+def test_a_text_that_is_refused_alone_takes_its_dimensions_from_another(scripted_llm: ScriptedLLM) -> None:
+    scripted_llm.change(moderated="odd", dimensions=3)
+    with endpoint(scripted_llm.base_url) as embedder:
+        (vector,), bill = embedder.billed(["odd"])
+        assert (list(vector), embedder.fingerprint, bill.calls) == ([0.0] * 3, "embed-1 3", 2)
+
+
+def test_an_endpoint_that_refuses_every_text_is_an_error(scripted_llm: ScriptedLLM) -> None:
+    scripted_llm.change(moderated="e")
+    with endpoint(scripted_llm.base_url) as embedder, pytest.raises(EmbeddingRefusedError, match="content filter"):
+        embedder.embed(TEXTS)
+
+
+def test_whoever_pays_is_asked_before_each_request_that_a_refusal_takes(scripted_llm: ScriptedLLM) -> None:
+    scripted_llm.change(moderated="odd")
+    paid: list[Bill] = []
+
+    def pay(more: Bill) -> None:
+        if len(paid) == 3:
+            raise BudgetError("no more")
+        paid.append(more)
+
+    with endpoint(scripted_llm.base_url) as embedder, pytest.raises(BudgetError):
+        embedder.billed(["a", "b", "c", "odd"], pay)
+    assert len(scripted_llm.requests) == 1 + len(paid)
+    assert [each.calls for each in paid] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from redis import Redis
 
 from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.calibration import Calibration
-from backend.labeling.engines.base import Usage
+from backend.labeling.engines.base import Spent, Usage
 from backend.labeling.errors import StoreError
 from backend.labeling.labeler import Limits
 from backend.labeling.prompt import Demonstration, Prompt
@@ -34,7 +34,7 @@ def outcome(probability: float = 0.75, labels: tuple[str, ...] = ("yes", "no")) 
     return Outcome(TaskAnswers({"about: a": distribution}, cut=True, usage=Usage(100, 40, 1), calls=1))
 
 
-FAILED = Outcome(None, "the answer is outside the label set")
+FAILED = Outcome(None, "the answer is outside the label set", Spent(5, Usage(100, 40, 5)))
 
 labels = st.lists(st.text(max_size=8), min_size=1, max_size=4, unique=True).map(tuple)
 shares = st.floats(0, 1, allow_subnormal=True)
@@ -56,8 +56,9 @@ answered = st.builds(
     usages,
     st.integers(0, 99),
 )
+spent = st.builds(Spent, st.integers(0, 99), usages)
 reasons = st.text(st.characters())  # with halves of surrogate pairs, as broken tasks hold them
-outcomes = st.one_of(st.builds(Outcome, answered), st.builds(Outcome, st.none(), reasons))
+outcomes = st.one_of(st.builds(Outcome, answered), st.builds(Outcome, st.none(), reasons, spent))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

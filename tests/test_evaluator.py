@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,9 +39,9 @@ def make(redis_url: str, scripted_llm: ScriptedLLM) -> Iterator[Make]:
     scripted_llm.script = Script(answer=lambda prompt: letter_of(prompt, NAMES[7]))
 
     def made(**changes: Any) -> tuple[Evaluator, RunLedger]:
-        settings = Settings(redis_url=redis_url, openai_base_url=scripted_llm.base_url, **changes)
+        settings = Settings(**{"redis_url": redis_url, "openai_base_url": scripted_llm.base_url, **changes})
         service = Service(settings)
-        assert service.engine.capabilities.chat_logprobs  # probed by now
+        assert service.engine.capabilities  # probed by now
         ledger = Ledger(service.redis, settings, models={"student": "scripted-1"}).open("1.1795346384", "run-1")
         return Evaluator(service, SCHEMA, ledger, lambda: None), ledger
 
@@ -66,6 +67,16 @@ def test_a_budget_that_is_not_enough_is_used_up_all_the_same(make: Make) -> None
     assert ledger.spend().student_calls == 100
 
 
+def test_a_cap_on_tokens_holds_for_texts_of_many_tokens_a_character(make: Make, scripted_llm: ScriptedLLM) -> None:
+    """300 Chinese characters take some 600 tokens, where as many Latin ones take 90."""
+    evaluator, _ = make(run_max_tokens=600)
+    before = scripted_llm.calls
+    with pytest.raises(BudgetError, match="RUN_MAX_TOKENS"):
+        evaluator.label(Prompt("Which?"), [Example("zh", {"text": "包裹晚到了" * 60}, {"label": (NAMES[0],)}, DAY)])
+    assert scripted_llm.calls == before
+    assert evaluator.label(Prompt("Which?"), [Example("en", {"text": "late. " * 50}, {"label": (NAMES[0],)}, DAY)])
+
+
 def test_a_budget_that_is_just_enough_pays_for_all(make: Make) -> None:
     evaluator, ledger = make(run_max_calls=180)
     assert all(outcome.answers for outcome in evaluator.label(Prompt("Which?", codes="letters"), EXAMPLES))
@@ -78,6 +89,29 @@ def test_what_a_budget_paid_for_is_not_paid_again(make: Make) -> None:
     evaluator, ledger = make()
     evaluator.label(Prompt("Which?", codes="letters"), EXAMPLES)
     assert (ledger.spend().student_calls, ledger.spend().from_cache) == (180, 50)
+
+
+@pytest.mark.parametrize(("rejects", "shared"), [({"logprobs"}, 0), (set(), 2)], ids=["votes", "log-probs"])
+def test_two_endpoints_share_answers_only_where_log_probs_tell_that_they_serve_one_model(
+    make: Make, scripted_llm: ScriptedLLM, rejects: set[str], shared: int
+) -> None:
+    script = Script(answer=lambda _: {NAMES[7]: 1.0}, rejects=frozenset(rejects))
+    with ScriptedLLM(script) as other:
+        scripted_llm.script = script
+        for address in (scripted_llm.base_url, other.base_url):
+            evaluator, ledger = make(openai_base_url=address)
+            evaluator.label(Prompt("Which?"), EXAMPLES[:2])
+        assert ledger.spend().from_cache == shared
+
+
+def test_another_key_or_query_in_an_endpoint_s_address_makes_no_other_model(
+    make: Make, scripted_llm: ScriptedLLM
+) -> None:
+    scripted_llm.change(rejects=frozenset({"logprobs"}))
+    for address in (scripted_llm.base_url, scripted_llm.base_url.replace("//", "//me:secret@") + "?api-version=2"):
+        evaluator, ledger = make(openai_base_url=address)
+        evaluator.label(Prompt("Which?"), EXAMPLES[:2])
+    assert ledger.spend().from_cache == 2
 
 
 ALIKE = Prompt(
@@ -149,6 +183,31 @@ def test_a_text_that_moderation_stops_has_no_answer_and_the_others_do(
     assert [outcome.answers is None for outcome in outcomes] == [index == 3 for index in range(8)]
     assert "content filter" in outcomes[3].failure
     assert scripted_llm.calls - before == 8
+
+
+@pytest.mark.parametrize("cap", [4, 8, 12, 1000])
+def test_a_text_that_has_no_embedding_is_labelled_all_the_same_and_finding_it_is_paid_for(
+    make: Make, scripted_llm: ScriptedLLM, cap: int
+) -> None:
+    """The labelling endpoint is another: its moderation lets the text pass."""
+    with ScriptedLLM(moderated="Number 3.") as embeddings:
+        evaluator, ledger = make(embeddings_model="embed-1", embeddings_base_url=embeddings.base_url, run_max_calls=cap)
+        with nullcontext() if cap == 1000 else pytest.raises(BudgetError):
+            assert all(outcome.answers for outcome in evaluator.label(ALIKE, EXAMPLES[:8]))
+        assert len(embedded(embeddings)) == ledger.spend().embedding_calls
+        assert ledger.spend().calls <= max(cap, 3)
+
+
+def test_answers_outside_the_label_set_are_paid_to_the_token(make: Make, scripted_llm: ScriptedLLM) -> None:
+    """And what an earlier run wasted is known to a later one."""
+    evaluator, ledger = make()
+    scripted_llm.script = Script(answer=lambda _: {"maybe": 1.0})
+    before = scripted_llm.calls
+    (outcome,) = evaluator.label(Prompt("Which?"), EXAMPLES[:1])
+    assert outcome.answers is None
+    assert outcome.wasted.calls == ledger.spend().student_calls == scripted_llm.calls - before
+    assert outcome.wasted.usage.prompt_tokens == ledger.spend().prompt_tokens > 0
+    assert make()[0].label(Prompt("Which?"), EXAMPLES[:1]) == [outcome]
 
 
 def test_answers_of_an_endpoint_that_changed_meanwhile_are_not_kept_as_if_it_had_not(

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from backend.calls.embedding import Bill, Embedded, RememberingEmbedder
+from backend.calls.embedding import RememberingEmbedder
+from backend.calls.embedding_sources import Bill, Embedded, Pay
 from backend.labeling.errors import BudgetError, EngineUnreachableError
 from backend.labeling.prompt import Demonstration, Prompt
 from tests.labeling.building import LOCAL, NOW, connected
@@ -133,7 +134,7 @@ def test_an_unknown_price_of_either_makes_the_cost_unknown(scripted_llm: Scripte
 class Priced:
     """An endpoint that embeds by the number in a text: a call and ten tokens each."""
 
-    def embed(self, texts: Sequence[str]) -> Embedded:
+    def embed(self, texts: Sequence[str], _pay: Pay, /) -> Embedded:
         first = [text.split()[0] for text in texts]
         return Embedded("angles 2", [at(float(word) if word.isdigit() else 0.0) for word in first], self.quote(texts))
 

@@ -1,6 +1,7 @@
 """The engine that the settings name, with what was found out about it kept in Redis."""
 
 import hashlib
+from urllib.parse import urlsplit
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -42,6 +43,15 @@ def limits(settings: Settings) -> Limits:
 def endpoint_key(settings: Settings, *, model: str = "") -> str:
     """Names an endpoint, or one model of it, in Redis: the address itself may hold a password."""
     return hashlib.sha256(f"{settings.llm_base_url}\0{model}".encode()).hexdigest()[:16]
+
+
+def weights_key(settings: Settings, able: Capabilities) -> str:
+    """Names the weights behind a model's name: by their log-probs, wherever they are, else by the address, without
+    credentials and query."""
+    if able.chat_logprobs or able.text_logprobs:
+        return able.fingerprint
+    address = urlsplit(settings.llm_base_url)
+    return f"{able.fingerprint} at {address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"
 
 
 def memory(settings: Settings, store: Store) -> Memory:

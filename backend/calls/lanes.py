@@ -5,13 +5,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import structlog
 
 from backend.calls.limiter import Slots
 from backend.calls.patience import Deadline
+from backend.labeling.engines.base import Spent
 from backend.labeling.errors import WhetstoneError
 
 _log = structlog.get_logger(__name__)
@@ -23,11 +24,12 @@ Made = TypeVar("Made")
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a task has no prediction; `retryable` when trying later may help, `of_task` when it does not lie in the
-    endpoint."""
+    endpoint. `spent` is what the LLM took for it all the same."""
 
     reason: str
     retryable: bool
     of_task: bool = False
+    spent: Spent = field(default_factory=Spent)
 
 
 class Lanes(Generic[Made]):
@@ -114,7 +116,7 @@ class Lanes(Generic[Made]):
         try:
             return self._make(data)
         except WhetstoneError as error:
-            return Failure(str(error), error.retryable, error.of_task)
+            return Failure(str(error), error.retryable, error.of_task, error.spent)
         except Exception:  # noqa: BLE001 - the thread's boundary: one task's fault must not take its neighbours along
             _log.exception("labelling a task failed unexpectedly")
             return Failure("an internal error, see the log", retryable=False)

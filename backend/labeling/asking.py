@@ -30,6 +30,7 @@ class Limits:
 @dataclass(slots=True)
 class Asker:
     """Of one task under one prompt. `rationales` are what was reasoned so far, by control; `told` is the one to show.
+    `calls` are counted before they are answered.
 
     Raises the engine's errors.
     """
@@ -197,9 +198,9 @@ class Asker:
         )
 
     def _complete(self, request: Request) -> Completion:
+        self.calls += 1
         completion = self.engine.complete(request)
         self.usage += completion.usage
-        self.calls += 1
         return completion
 
 

@@ -17,7 +17,8 @@ class Embedder(Protocol):
         """Names the model and the number of dimensions: vectors of another fingerprint cannot be compared."""
 
     def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """In order, all of one fingerprint, of unit length; all zeros for a text that says nothing to the model."""
+        """In order, all of one fingerprint, of unit length; all zeros for a text that says nothing to the model, or
+        that its endpoint refuses: it is like no other."""
 
 
 def unit(vector: Sequence[float]) -> Vector:

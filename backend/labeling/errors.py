@@ -2,17 +2,21 @@
 
 from typing import ClassVar
 
+from backend.labeling.engines.base import Spent
+
 
 class WhetstoneError(Exception):
     """The message names the thing and the value; `hint` is what the operator can do; `exit_code` is the CLI's.
 
-    `of_task` where it lies in the task, in its prompt or in what the LLM made of it: the task fails alone.
+    `of_task` where it lies in the task, in its prompt or in what the LLM made of it: the task fails alone. `spent` is
+    what the LLM that failed took for the task until then.
     """
 
     retryable: ClassVar[bool] = False
     of_task: ClassVar[bool] = False
     exit_code: ClassVar[int] = 1
     hint: str = ""
+    spent: Spent = Spent()
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

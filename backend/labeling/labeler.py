@@ -11,8 +11,8 @@ from backend.labeling.answers import ControlPrediction, Distribution, Question, 
 from backend.labeling.asking import Asker
 from backend.labeling.asking import Limits as Limits
 from backend.labeling.embedding import Embedder
-from backend.labeling.engines.base import Engine
-from backend.labeling.errors import AnswerError, EngineRefusedError
+from backend.labeling.engines.base import Engine, Spent
+from backend.labeling.errors import EngineError, EngineRefusedError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt, PromptVersion
 from backend.labeling.schema import LabelingSchema
@@ -57,12 +57,13 @@ class Labeler:
         return cascade.escalated(self._asked(strong, _speakable(strong, prompt), schema, data), own)
 
     def _tried(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
-        """Only what it took where the student answers something else."""
-        asker, cut = self._asker(self.engine, prompt, schema, data)
+        """Only what it took where the student answers something else, or refuses this task alone."""
         try:
-            return _answers(asker, schema, data, cut=cut)
-        except AnswerError:
-            return TaskAnswers({}, cut, asker.usage, asker.calls)
+            return self._asked(self.engine, prompt, schema, data)
+        except EngineError as error:
+            if not error.of_task:
+                raise
+            return TaskAnswers({}, usage=error.spent.usage, calls=error.spent.calls)
 
     def _stronger(self) -> Engine:
         if self.strong is None:
@@ -70,15 +71,13 @@ class Labeler:
         return self.strong
 
     def _asked(self, engine: Engine, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> TaskAnswers:
-        asker, cut = self._asker(engine, prompt, schema, data)
-        return _answers(asker, schema, data, cut=cut)
-
-    def _asker(
-        self, engine: Engine, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]
-    ) -> tuple[Asker, bool]:
-        """And whether a text was cut."""
         values, cut = self._values(schema, data)
-        return Asker(engine, self.limits, self._shown(prompt, schema, data), values), cut
+        asker = Asker(engine, self.limits, self._shown(prompt, schema, data), values)
+        try:
+            return _answers(asker, schema, data, cut=cut)
+        except EngineError as error:
+            error.spent = Spent(asker.calls, asker.usage)
+            raise
 
     def _shown(self, prompt: Prompt, schema: LabelingSchema, data: Mapping[str, Any]) -> Prompt:
         """The prompt as this task sees it."""

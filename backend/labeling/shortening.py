@@ -74,6 +74,11 @@ def tokens(text: str) -> int:
     return math.ceil(_letters(text) / _A_TOKEN)
 
 
+def most_tokens(text: str) -> int:
+    """For budgets, rather too many: a third more than `tokens`, which falls a quarter short of code and numbers."""
+    return math.ceil(tokens(text) * 4 / 3)
+
+
 def _longest(max_tokens: int) -> int:
     """No text of more characters fits."""
     return int(max_tokens * _A_TOKEN) + 1

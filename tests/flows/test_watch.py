@@ -102,6 +102,19 @@ def test_a_model_that_changed_under_its_name_is_named_in_words(learn: Learner, s
     assert "of 20 tasks that are asked again and again" in found.alarm.words
 
 
+def test_another_address_is_no_alarm_unless_another_model_answers_there(
+    learn: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched(learn)
+    with ScriptedLLM(Script(label=keyword_label)) as moved, ScriptedLLM(Script(label=hazy)) as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", moved.base_url)
+        watched(learn)
+        assert raised(learn) == []
+        monkeypatch.setenv("OPENAI_BASE_URL", other.base_url)
+        watched(learn)
+    assert kinds(learn) == ["model"]
+
+
 def test_a_changed_model_alarms_once(learn: Learner, scripted_llm: ScriptedLLM) -> None:
     watched(learn)
     scripted_llm.script = Script(label=hazy)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from backend.labeling import schema as schemas
 from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.calibration import Calibration
 from backend.labeling.engines.base import Usage
-from backend.labeling.errors import EngineRefusedError
+from backend.labeling.errors import EngineRefusedError, EngineUnreachableError
 from backend.labeling.labeler import Labeler, predict
 from backend.labeling.prompt import Prompt
 from tests.labeling.building import HOSTED, LIKED, LOCAL, SENTIMENT, connected, says
@@ -79,6 +80,20 @@ def test_an_answer_outside_the_label_set_is_paid_too(pair: Pair) -> None:
     assert (len(pair.small.requests), answers.calls) == (1, 2)
     assert answers.usage.completion_tokens == alone.usage.completion_tokens + 1
     assert answers.usage.prompt_tokens > alone.usage.prompt_tokens
+
+
+@pytest.mark.parametrize("refusal", [{"moderated": "love"}, {"context_tokens": 8}], ids=str)
+def test_a_task_that_the_student_s_endpoint_refuses_is_asked_anew(pair: Pair, refusal: dict[str, Any]) -> None:
+    pair.small.change(**refusal)
+    answers = pair.ask(0.1)
+    assert (best(answers), answers.escalated, answers.calls) == ("negative", True, 2)
+
+
+def test_a_student_that_is_down_is_not_replaced_by_the_stronger_llm(pair: Pair) -> None:
+    pair.small.stop()
+    with pytest.raises(EngineUnreachableError):
+        pair.ask(0.1)
+    assert pair.large.requests == []
 
 
 def test_without_a_stronger_llm_the_error_names_the_setting(pair: Pair) -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labeling.fields import Value
-from backend.labeling.shortening import cut, shorten, tokens
+from backend.labeling.shortening import cut, most_tokens, shorten, tokens
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ from backend.labeling.shortening import cut, shorten, tokens
 )
 def test_the_estimate_is_about_right_in_every_script(text: str, taken: int) -> None:
     assert 0.7 * taken <= tokens(text) <= 1.5 * taken
+    assert taken <= most_tokens(text) <= 2 * taken
 
 
 def test_a_megabyte_is_cut_where_it_can_be_seen() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from backend.labeling.answers import Distribution, TaskAnswers
 from backend.labeling.cascade import ALWAYS, confidence
+from backend.labeling.engines.base import Spent, Usage
 from backend.labeling.prompt import Prompt
 from tests.optimizer.world import PAIR, examples
 from worker.labels.examples import Example
@@ -55,6 +56,18 @@ def test_what_the_student_could_not_answer_is_handed_on() -> None:
 
     found = cascade.composed(label)(Prompt("i", escalate_below=0.6), ITEMS[:2])
     assert all(o.answers is not None and o.answers.escalated for o in found)
+
+
+@pytest.mark.parametrize("strong", [sure(0.9, escalated=True), Outcome(None, "off", Spent(1))], ids=["usable", "not"])
+def test_a_student_that_could_not_answer_is_paid_all_the_same(strong: Outcome) -> None:
+    """Five votes of the student, none of them a label, then one call of the stronger LLM."""
+    votes = Outcome(None, "off", Spent(5, Usage(50, 0, 5)))
+
+    def label(prompt: Prompt, _items: Sequence[Example]) -> list[Outcome]:
+        return [strong if prompt.escalate_below else votes]
+
+    (found,) = cascade.composed(label)(Prompt("i", escalate_below=0.6), ITEMS[:1])
+    assert found.spent == Spent(6, Usage(50, 0, 5))
 
 
 def test_thresholds_keep_what_is_right_often_enough() -> None:

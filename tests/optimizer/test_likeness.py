@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backend.calls.embedding import LocalModel, RememberingEmbedder
+from backend.calls.embedding import RememberingEmbedder
+from backend.calls.embedding_sources import LocalModel
 from backend.labeling import schema as schemas
 from backend.labeling import selection
 from backend.labeling.embedding import Vector
 from backend.labeling.errors import EmbeddingError
 from tests.labeling.building import choices
-from tests.labeling.vectors import Angles, far_apart
+from tests.labeling.vectors import Angles, at, far_apart
 from tests.optimizer.world import ACTIVE, DAY, MANY, PAIR, World, examples, level
 from worker.labels.examples import Example
 from worker.optimizer import demonstrations, likeness, propose
@@ -138,10 +139,18 @@ def test_the_same_seed_makes_the_same_sets() -> None:
     assert made(seed=3) == made(seed=3) != made(seed=4)
 
 
-def test_texts_without_a_meaning_are_no_fault() -> None:
+def test_texts_without_a_meaning_are_in_no_set_and_no_fault() -> None:
     """All vectors zero, so that nothing is nearer than anything else."""
-    found = likeness.sets(PAIR, ring(), lambda texts: [(0.0, 0.0)] * len(texts), random.Random(0))
-    assert [len(each.demonstrations) for each in found] == [8, 6, 16]
+    assert likeness.sets(PAIR, ring(), lambda texts: [(0.0, 0.0)] * len(texts), random.Random(0)) == []
+
+
+def test_a_text_without_an_embedding_is_in_no_set() -> None:
+    def embed(texts: Sequence[str]) -> list[Vector]:
+        return [(0.0, 0.0) if "number 3" in text else at(float(text.split()[0])) for text in texts]
+
+    found = likeness.sets(PAIR, ring(), embed, random.Random(0))
+    assert found
+    assert not any("number 3" in value.text for one in found for shown in one.demonstrations for value in shown.values)
 
 
 def test_examples_that_cannot_be_read_are_not_shown() -> None:

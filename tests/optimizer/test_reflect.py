@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError
+from backend.labeling.errors import (
+    BudgetError,
+    ContentFilterError,
+    EngineError,
+    EngineUnreachableError,
+    PromptTooLongError,
+)
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
 from tests.optimizer.world import BROUGHT, DAY, FOUR, SEVERAL
@@ -232,6 +238,23 @@ def test_a_teacher_that_gives_out_leaves_what_it_taught(error: Exception) -> Non
             raise error from None
 
     assert [each.prompt.rules for each in taught(ask)] == [("Mind the sun.",)]
+
+
+@pytest.mark.parametrize("error", [ContentFilterError("moderated"), PromptTooLongError("too long")])
+def test_a_lesson_that_the_teacher_s_endpoint_refuses_costs_only_itself(error: Exception) -> None:
+    """Where all are refused nothing is learned, and nothing raised."""
+    first, *_ = asked()
+
+    def ask(request: str) -> str:
+        if request == first.request:
+            raise error
+        return '{"rules": ["Mind the sun."]}'
+
+    def refuse(_request: str) -> str:
+        raise error
+
+    assert [each.origin for each in taught(ask)] == ['rules for "east" taken for "north"']
+    assert taught(refuse) == []
 
 
 def test_the_same_answer_twice_is_one_candidate() -> None:

@@ -3,13 +3,13 @@
 import zlib
 from http import HTTPStatus
 
-from tests.scripted_llm import payloads
+from tests.scripted_llm import payloads, refusals
 from tests.scripted_llm.script import Json, Script
 
 
 def embeddings(script: Script, body: Json) -> Json:
     """In reverse order, as a server may: `index` tells which text each is of."""
-    texts = body["input"] if isinstance(body.get("input"), list) else [body.get("input", "")]
+    texts = _texts(body)
     rows = [
         {"object": "embedding", "index": index, "embedding": _counted(text, script.dimensions)}
         for index, text in enumerate(texts)
@@ -23,10 +23,15 @@ def embeddings(script: Script, body: Json) -> Json:
     }
 
 
-def refused(body: Json) -> tuple[HTTPStatus, Json] | None:
-    if body.get("input"):
-        return None
-    return HTTPStatus.BAD_REQUEST, payloads.error("'input' must not be empty", param="input")
+def refused(body: Json, script: Script) -> tuple[HTTPStatus, Json] | None:
+    if not body.get("input"):
+        return HTTPStatus.BAD_REQUEST, payloads.error("'input' must not be empty", param="input")
+    found = refusals.of_texts(script, _texts(body))
+    return (found.status, found.body) if found else None
+
+
+def _texts(body: Json) -> list[str]:
+    return body["input"] if isinstance(body.get("input"), list) else [body.get("input", "")]
 
 
 def _counted(text: str, dimensions: int) -> list[float]:

@@ -73,6 +73,11 @@ def _refused(name: str, message: str) -> Refusal:
     return Refusal(HTTPStatus.BAD_REQUEST, body)
 
 
+def of_texts(script: Script, texts: list[str]) -> Refusal | None:
+    """One that is refused is a refusal of all; each has the whole context."""
+    return next((refused for text in texts if (refused := _of_prompt(script, text))), None)
+
+
 def _of_prompt(script: Script, prompt: object) -> Refusal | None:
     if not isinstance(prompt, str):
         return _refused("prompt", "The scripted server takes one prompt, as text.")

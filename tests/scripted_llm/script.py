@@ -38,7 +38,7 @@ class Script:
     "completions" for a server without that route, "system" for a chat template without that role. `faults` is asked
     with the count of completion requests so far, the path and the body; as a sequence it holds one entry a request for
     completions. `dimensions` are those of embeddings. `slots` is the most generations at once. Prompts that hold
-    `moderated` are refused as Azure's filter refuses them.
+    `moderated` are refused as Azure's filter refuses them, and so are requests for embeddings, as a whole.
     """
 
     label: Answers = keyword_label

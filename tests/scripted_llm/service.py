@@ -112,7 +112,7 @@ class Service:
         fault = script.fault(self.calls, EMBEDDINGS, body) if callable(script.faults) else None
         if fault and fault.status >= HTTPStatus.BAD_REQUEST:
             return _json(fault.status, payloads.error(f"scripted {fault.status}", kind="scripted"), fault.headers)
-        refused = embeddings.refused(body)
+        refused = embeddings.refused(body, script)
         return _json(*refused) if refused else _json(HTTPStatus.OK, embeddings.embeddings(script, body))
 
     def _enter(self, call: _Call) -> None:

@@ -10,7 +10,7 @@ from redis import Redis
 
 from backend.labeling.answers import Distribution, Label, Question, TaskAnswers
 from backend.labeling.calibration import Calibration
-from backend.labeling.engines.base import Usage
+from backend.labeling.engines.base import Spent, Usage
 from backend.labeling.fields import Value
 from backend.labeling.labeler import Limits
 from backend.labeling.prompt import Prompt, content_hash, render
@@ -95,7 +95,7 @@ def _encoded(outcome: Outcome, shapes: dict[str, str]) -> str:
     """What is the same for most tasks, a question with its labels, goes into `shapes` once and is referred to."""
     answers = outcome.answers
     if answers is None:
-        return _compact({"failure": outcome.failure})
+        return _compact({"failure": outcome.failure, "spent": _spent(outcome)})
     rows = []
     for key, distribution in answers.distributions.items():
         shape = _compact([key, distribution.labels, distribution.score_kind])
@@ -103,21 +103,24 @@ def _encoded(outcome: Outcome, shapes: dict[str, str]) -> str:
         shapes[name] = shape
         censored = [distribution.labels.index(label) for label in distribution.censored]
         rows.append([name, distribution.probabilities, distribution.label_mass, censored])
-    usage = answers.usage
-    spent = [usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, answers.calls]
     flags = {"escalated": True} if answers.escalated else {}
-    return _compact({"answers": rows, "cut": answers.cut, "spent": spent, **flags})
+    return _compact({"answers": rows, "cut": answers.cut, "spent": _spent(outcome), **flags})
+
+
+def _spent(outcome: Outcome) -> list[int]:
+    usage = outcome.spent.usage
+    return [usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, outcome.spent.calls]
 
 
 def _decoded(row: Mapping[str, Any], shapes: Mapping[str, Any]) -> Outcome:
+    *tokens, calls = row.get("spent", (0, 0, 0, 0))
     if "failure" in row:
-        return Outcome(None, row["failure"])
+        return Outcome(None, row["failure"], Spent(calls, Usage(*tokens)))
     distributions = {}
     for name, probabilities, label_mass, censored in row["answers"]:
         key, labels, score_kind = shapes[name]
         flagged = tuple(labels[i] for i in censored)
         distributions[key] = Distribution(tuple(labels), tuple(probabilities), label_mass, flagged, score_kind)
-    *tokens, calls = row["spent"]
     escalated = row.get("escalated", False)
     return Outcome(TaskAnswers(distributions, row["cut"], Usage(*tokens), calls, escalated=escalated))
 

@@ -7,17 +7,18 @@ from typing import Any
 
 import structlog
 
-from backend.calls.engine import endpoint_key
+from backend.calls.engine import endpoint_key, weights_key
 from backend.calls.lanes import Failure
 from backend.calls.patience import Deadline
 from backend.labeling import selection
 from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import is_strong
-from backend.labeling.engines.base import CHARACTERS_A_TOKEN, Usage
+from backend.labeling.engines.base import Spent
 from backend.labeling.errors import BudgetError, EngineError, EngineUnreachableError, StoreError, TaskError
 from backend.labeling.fields import Value
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
+from backend.labeling.shortening import most_tokens
 from backend.predictions.batch import Inquiry
 from backend.service import Service
 from worker.calls.evaluations import EvaluationCache, prompt_key
@@ -97,10 +98,11 @@ class Evaluator:
     def _name(self, prompt: Prompt) -> str:
         """Read anew each time: once a model is found to be another one, nothing that was kept before decides."""
         service = self._service
-        engine = service.strong if is_strong(prompt) else None
-        engine = engine or service.engine
+        engine, settings = service.engine, service.settings
+        if is_strong(prompt) and service.strong and settings.stronger:
+            engine, settings = service.strong, settings.stronger
         epoch = service.store.model_epoch(endpoint_key(service.settings, model=service.settings.llm_model))
-        fingerprint = engine.capabilities.fingerprint + (f" epoch {epoch}" if epoch else "")
+        fingerprint = weights_key(settings, engine.capabilities) + (f" epoch {epoch}" if epoch else "")
         chosen_by = selection.rule(prompt, service.embedder)
         return prompt_key(
             prompt,
@@ -131,7 +133,9 @@ class Evaluator:
             answers = self._paid(name, prompt, left)
             failed = {key: failure for key, failure in answers.items() if isinstance(failure, Failure)}
             found |= {key: Outcome(made) for key, made in answers.items() if not isinstance(made, Failure)}
-            own = {key: Outcome(None, failure.reason) for key, failure in failed.items() if failure.of_task}
+            own = {
+                key: Outcome(None, failure.reason, failure.spent) for key, failure in failed.items() if failure.of_task
+            }
             self._keep(name, own)
             found |= own
             left = {key: data for key, data in left.items() if key not in found}
@@ -183,13 +187,10 @@ class Evaluator:
         )
         answers = self._service.batches.ask(inquiry, tasks)
         made = {key: answer for key, answer in answers.items() if not isinstance(answer, Failure)}
-        unusable = {key: tasks[key] for key, each in answers.items() if isinstance(each, Failure) and each.of_task}
+        wasted = [each.spent for each in answers.values() if isinstance(each, Failure) and each.of_task]
         self._note_calls(prompt, tasks, made)
-        self._ledger.settle(
-            reservation,
-            sum((answer.usage for answer in made.values()), Usage()),
-            calls=sum(answer.calls for answer in made.values()) + self._calls(prompt, unusable),
-        )
+        spent = sum((Spent(answer.calls, answer.usage) for answer in made.values()), sum(wasted, Spent()))
+        self._ledger.settle(reservation, spent.usage, calls=spent.calls)
         return answers
 
     def _calls(self, prompt: Prompt, tasks: Tasks) -> int:
@@ -227,8 +228,8 @@ def _as_outcomes(made: Mapping[str, TaskAnswers]) -> dict[str, Outcome]:
 
 def _tokens(prompt: Prompt, tasks: Tasks) -> int:
     """About what one question to each task takes, rather too many."""
-    static = len(prompt.instruction) + sum(map(len, (*prompt.definitions.values(), *prompt.rules)))
-    shown = sum(len(value.text) for each in prompt.demonstrations for value in each.values)
+    static = sum(map(most_tokens, (prompt.instruction, *prompt.definitions.values(), *prompt.rules)))
+    shown = sum(most_tokens(value.text) for each in prompt.demonstrations for value in each.values)
     static += shown * selection.most_shown(prompt) // max(1, len(prompt.demonstrations))
-    texts = sum(len(value) for data in tasks.values() for value in data.values() if isinstance(value, str))
-    return (static * len(tasks) + texts) // CHARACTERS_A_TOKEN + _FRAME_TOKENS * len(tasks)
+    texts = sum(most_tokens(value) for data in tasks.values() for value in data.values() if isinstance(value, str))
+    return (static + _FRAME_TOKENS) * len(tasks) + texts

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from backend.calls.embedding import RememberingEmbedder
+from backend.calls.embedding_sources import Bill
 from backend.labeling.embedding import Vector
 from backend.labeling.engines.base import Usage
-from worker.calls.ledger import RunLedger
+from worker.calls.ledger import Reservation, RunLedger
 
 
 class PaidEmbedding:
@@ -21,10 +22,21 @@ class PaidEmbedding:
         quote = self._embedder.quote(texts)
         if not quote.calls:
             return self._embedder.embed(texts)
-        reservation = self._ledger.reserve("embeddings", quote.calls, quote.tokens, completion_tokens=0)
-        bill = quote
+        asked: list[tuple[Reservation, Bill]] = []
+
+        def pay(more: Bill) -> None:
+            asked.append((self._ledger.reserve("embeddings", more.calls, more.tokens, completion_tokens=0), more))
+
+        pay(quote)
+        bill: Bill | None = None
         try:
-            vectors, bill = self._embedder.billed(texts)
+            vectors, bill = self._embedder.billed(texts, pay)
         finally:
-            self._ledger.settle(reservation, Usage(prompt_tokens=bill.tokens), calls=bill.calls)
+            self._settle(asked, bill)
         return vectors
+
+    def _settle(self, asked: Sequence[tuple[Reservation, Bill]], bill: Bill | None) -> None:
+        """The whole `bill` with the first, each in full where there is none."""
+        for place, (reservation, more) in enumerate(asked):
+            took = more if bill is None else Bill() if place else bill
+            self._ledger.settle(reservation, Usage(prompt_tokens=took.tokens), calls=took.calls)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from backend.labeling.engines.base import CHARACTERS_A_TOKEN, Capabilities, Engine, Message, Request, Usage
+from backend.labeling.engines.base import Capabilities, Engine, Message, Request, Usage
 from backend.labeling.engines.openai import OpenAIEngine
 from backend.labeling.engines.wire import Wire
+from backend.labeling.shortening import most_tokens
 from backend.settings import Settings
 from backend.storage.redis_client import as_text, translated
 from worker.calls.ledger import RunLedger
@@ -54,7 +55,7 @@ class Teacher:
     def _asked(self, text: str) -> str:
         request = request_for(text, self._engine.capabilities, self._thinking_tokens)
         longest = request.max_tokens
-        asked = len(text) // CHARACTERS_A_TOKEN + longest
+        asked = most_tokens(text) + longest
         reservation = self._ledger.reserve("teacher", 1, asked, completion_tokens=longest)
         usage = Usage()
         try:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from backend.labeling.answers import TaskAnswers
 from backend.labeling.cascade import alone, confidence, escalated
 from backend.labeling.prompt import Prompt
 from worker.labels.examples import Example
@@ -28,12 +29,18 @@ def composed(label: Label) -> Label:
         doubtful = [i for i, outcome in enumerate(found) if not _is_kept(outcome, prompt.escalate_below)]
         second = label(strong[0], [examples[i] for i in doubtful]) if doubtful else []
         for i, outcome in zip(doubtful, second, strict=True):
-            if outcome.answers is not None:
-                outcome = replace(outcome, answers=escalated(outcome.answers, found[i].answers))  # noqa: PLW2901
-            found[i] = outcome
+            found[i] = _handed_on(found[i], outcome)
         return found
 
     return labelled
+
+
+def _handed_on(before: Outcome, outcome: Outcome) -> Outcome:
+    """What the stronger LLM made of it, at the price of both."""
+    if outcome.answers is None:
+        return replace(outcome, wasted=before.spent + outcome.spent)
+    tried = before.answers or TaskAnswers({}, usage=before.spent.usage, calls=before.spent.calls)
+    return Outcome(escalated(outcome.answers, tried))
 
 
 def thresholds(outcomes: Sequence[Outcome], right: Sequence[bool]) -> tuple[float, ...]:

@@ -67,7 +67,7 @@ def more_labels_than_shown(examples: Sequence[Example]) -> bool:
 
 
 def _pool(schema: LabelingSchema, examples: Sequence[Example], embed: Embed, rng: random.Random) -> _Pool:
-    """Balanced over the labels; a near copy of one that is in already stays out."""
+    """Balanced over the labels; a near copy of one that is in already stays out, and so does what has no embedding."""
     size = min(_LARGEST, max(_USUAL, _PER_LABEL * len({label_of(example) for example in examples})))
     looked_at = balanced(examples, _LOOKED_AT * size, rng)
     made = [(label_of(each), shown) for each in looked_at if (shown := demonstration(schema, each))]
@@ -78,12 +78,12 @@ def _pool(schema: LabelingSchema, examples: Sequence[Example], embed: Embed, rng
 
 
 def _distinct(texts: Sequence[str], vectors: Floats) -> list[int]:
-    """Places of those that are no near copy of one before them."""
+    """Places of those that have a vector and are no near copy of one before them."""
     alike = vectors @ vectors.T >= selection.NEAR_COPY
     kept: list[int] = []
     words: set[str] = set()
     for i, text in enumerate(map(selection.normalised, texts)):
-        if text not in words and not alike[i, kept].any():
+        if vectors[i].any() and text not in words and not alike[i, kept].any():
             kept.append(i)
             words.add(text)
     return kept

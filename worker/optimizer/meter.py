@@ -32,7 +32,7 @@ class Meter:
         for example, outcome in zip(examples, outcomes, strict=True):
             if example.id in asked:
                 asked.discard(example.id)
-                self._seen[name, example.id] = max(1, outcome.answers.calls) if outcome.answers else 1
+                self._seen[name, example.id] = max(1, outcome.spent.calls)
                 self.calls += self._seen[name, example.id]
         return outcomes
 

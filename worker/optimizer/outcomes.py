@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backend.labeling.answers import ControlPrediction, Distribution, Question, ScoreKind, TaskAnswers
 from backend.labeling.calibration import LEAST
+from backend.labeling.engines.base import Spent
 from backend.labeling.labeler import calibrated, predict
 from backend.labeling.prompt import Prompt
 from backend.labeling.schema import LabelingSchema
@@ -15,10 +16,16 @@ from worker.labels.examples import Example
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What the LLM said, uncalibrated, or why it said nothing usable: then `answers` is None and the example counts as
-    wrong. A failed call that may succeed later is no outcome: it raises."""
+    wrong, and `wasted` is what it took. A failed call that may succeed later is no outcome: it raises."""
 
     answers: TaskAnswers | None
     failure: str = ""
+    wasted: Spent = field(default_factory=Spent)
+
+    @property
+    def spent(self) -> Spent:
+        """Usable or not."""
+        return Spent(self.answers.calls, self.answers.usage) if self.answers else self.wasted
 
 
 # One outcome an example, in order.

@@ -122,14 +122,17 @@ def learn(lessons: Iterable[Lesson], seen: Sequence[Seen], ask: Ask) -> Iterator
     """What comes of them, each asked when it is wanted. An unusable answer is dropped; so is what quotes a text, says
     too much or says nothing new.
 
-    A budget or a teacher that gives out ends it.
+    A lesson that is refused for its own text, moderated or too long, is passed over; a budget or a teacher that gives
+    out ends it.
     """
     known: list[str] = []
     texts = [each.text for each in seen]
     for lesson in lessons:
         try:
             answer = _parsed(ask(lesson.request))
-        except (BudgetError, EngineError):
+        except (BudgetError, EngineError) as error:
+            if error.of_task:
+                continue
             break
         edited = lesson.edit(answer) if answer else None
         written = edits.news(edited, lesson.parent) if edited else ""

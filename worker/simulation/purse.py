@@ -4,7 +4,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from backend.calls.embedding import Bill, RememberingEmbedder
+from backend.calls.embedding import RememberingEmbedder
+from backend.calls.embedding_sources import Bill
 from backend.labeling.embedding import Vector
 from backend.labeling.errors import BudgetError
 
@@ -40,10 +41,12 @@ class MeteredEmbedder:
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         """Raises `BudgetError` before a request that nobody pays for, and what the embedder raises."""
-        quote = self._embedder.quote(texts)
-        if quote.calls and self.purse:
-            self.purse.take(quote.calls)
-        vectors, bill = self._embedder.billed(texts)
+        self._pay(self._embedder.quote(texts))
+        vectors, bill = self._embedder.billed(texts, self._pay)
         with self._lock:
             self.bill += bill
         return vectors
+
+    def _pay(self, asked: Bill) -> None:
+        if asked.calls and self.purse:
+            self.purse.take(asked.calls)

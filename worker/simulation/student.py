@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from backend.calls.embedding import Bill
+from backend.calls.embedding_sources import Bill
 from backend.labeling import selection
 from backend.labeling.embedding import Embedder, Vector
 from backend.labeling.engines.base import Capabilities, Completion, Engine, Request, Usage
@@ -136,7 +136,7 @@ class Student:
         except WhetstoneError as error:
             if not error.of_task:
                 raise
-            return Outcome(None, str(error))
+            return Outcome(None, str(error), error.spent)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

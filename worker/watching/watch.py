@@ -138,14 +138,15 @@ class _Canary:
 
     @property
     def _under(self) -> str:
-        """The version's name, and what else an answer depends on but the weights: settings change, too."""
+        """The version's name, and what else an answer depends on but the weights: settings change, too. Where the model
+        answers is not among it: at another address it may be another one."""
         version, models = self._to.current.version, ",".join(self._models)
         chosen_by = selection.rule(version.prompt, self._service.embedder)
         key = prompt_key(
             version.prompt,
             version.config_hash,
             models,
-            self._endpoint,
+            "",
             self._service.limits,
             chosen_by,
             several=self._to.current.schema.asks_each_label,

@@ -57,10 +57,6 @@ class Step:
     alternatives: tuple[Token, ...]
 
 
-# About as few characters as a token has: an estimate of what a text takes is rather too high.
-CHARACTERS_A_TOKEN = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens; `cached_tokens` of `prompt_tokens` came from the server's prefix cache."""
@@ -75,6 +71,17 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.completion_tokens + other.completion_tokens,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Calls, those that were refused too, and the tokens of those that were answered."""
+
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.calls + other.calls, self.usage + other.usage)
 
 
 @dataclass(frozen=True, slots=True)
