@@ -13,7 +13,7 @@ from backend.labeling.labeler import Limits
 from tests.labeling.building import SENTIMENT, connected
 from tests.scripted_llm import ScriptedLLM
 from tests.scripted_llm.answers import frame_and_task
-from worker.simulation.student import Meter, Student
+from worker.simulation.student import MeteredEngine, Student
 
 SCHEMA = schemas.parse(SENTIMENT)
 LIKED = ("love", "great", "good", "excellent")
@@ -52,6 +52,6 @@ def leaning(prompt: str) -> dict[str, float]:
 @contextmanager
 def student(llm: ScriptedLLM, config: str = SENTIMENT, embedder: Embedder | None = None) -> Iterator[Student]:
     with connected(llm) as engine:
-        meter = Meter(engine, sleep=lambda _: None)
+        meter = MeteredEngine(engine, sleep=lambda _: None)
         with closing(Student(meter, schemas.parse(config), Limits(), threads=4, embedder=embedder)) as made:
             yield made

@@ -16,7 +16,7 @@ from tests.scripted_llm import Script, ScriptedLLM
 from tests.scripted_llm.script import Fault
 from worker.labels.examples import Example
 from worker.simulation.purse import MeteredEmbedder
-from worker.simulation.student import Account, Meter, Prices, Teacher
+from worker.simulation.student import Account, MeteredEngine, Prices, Teacher
 
 NAIVE = Prompt("Say which fits the text.", style="text")
 
@@ -113,7 +113,7 @@ def test_an_endpoint_that_stays_away_ends_it(scripted_llm: ScriptedLLM) -> None:
 def test_the_teacher_is_paid_from_the_same_budget(scripted_llm: ScriptedLLM) -> None:
     scripted_llm.script = Script(answer=lambda _: {"Be brief.": 1.0})
     with student(scripted_llm) as asked, connected(scripted_llm, LOCAL) as engine:
-        account = Account(asked, 2, FREE, Teacher(Meter(engine), thinking_tokens=0))
+        account = Account(asked, 2, FREE, Teacher(MeteredEngine(engine), thinking_tokens=0))
         assert account.ask
         assert account.ask("How should it be put?") == "Be brief."
         account.label(NAIVE, examples("a"))
@@ -124,7 +124,9 @@ def test_the_teacher_is_paid_from_the_same_budget(scripted_llm: ScriptedLLM) -> 
 
 def test_an_unknown_price_of_either_makes_the_cost_unknown(scripted_llm: ScriptedLLM) -> None:
     with student(scripted_llm) as asked, connected(scripted_llm, LOCAL) as engine:
-        account = Account(asked, 9, replace(FREE, teacher=lambda *_: None), Teacher(Meter(engine), thinking_tokens=0))
+        account = Account(
+            asked, 9, replace(FREE, teacher=lambda *_: None), Teacher(MeteredEngine(engine), thinking_tokens=0)
+        )
         assert account.spend().usd == 0.0
         assert account.ask
         account.ask("How?")

@@ -1,20 +1,28 @@
 """The local LLM's server: llama.cpp, speaking OpenAI's protocol, in a process of its own."""
 
+import importlib
 import os
 import signal
 import socket
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import structlog
-import xllamacpp
 
 from backend.labeling.errors import WhetstoneError
+
+if TYPE_CHECKING:
+    import xllamacpp
 
 _log = structlog.get_logger(__name__)
 
 SILENT = 1  # of llama.cpp's verbosities, the one that writes errors only
+
+# How often a thread of llama.cpp looks whether the others are done before it sleeps. They wait for one another many
+# times a token: if they look for as long as OpenMP has it, a machine with anything else to do gets a fifth done.
+_SPINS = "10000"
 
 
 class LocalLlmError(WhetstoneError):
@@ -44,8 +52,9 @@ def serve(llm: LocalLlm) -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
+    llama = _loaded()
     try:
-        server = xllamacpp.Server(_parameters(llm))
+        server = llama.Server(_parameters(llama.CommonParams(), llm))
     except RuntimeError as error:
         raise LocalLlmError(
             f"llama.cpp cannot serve {llm.path}: {error}", hint="Is it a whole GGUF file, and is there memory for it?"
@@ -66,8 +75,13 @@ def _refuse_taken(llm: LocalLlm) -> None:
         ) from None
 
 
-def _parameters(llm: LocalLlm) -> xllamacpp.CommonParams:
-    parameters = xllamacpp.CommonParams()
+def _loaded() -> Any:
+    """llama.cpp, whose OpenMP reads the environment when it is loaded."""
+    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+    return importlib.import_module("xllamacpp")
+
+
+def _parameters(parameters: "xllamacpp.CommonParams", llm: LocalLlm) -> "xllamacpp.CommonParams":
     parameters.model.path = str(llm.path)
     parameters.model_alias = {llm.name}
     parameters.hostnames = [llm.host]

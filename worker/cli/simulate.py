@@ -38,7 +38,7 @@ from worker.simulation import report as simulation_report
 from worker.simulation import simulate as simulation
 from worker.simulation.purse import MeteredEmbedder
 from worker.simulation.replay_data import ReplayDataError
-from worker.simulation.student import Account, Meter, Price, Prices, Student, Teacher
+from worker.simulation.student import Account, MeteredEngine, Price, Prices, Student, Teacher
 from worker.statistics.consensus import Method
 
 _UNCAPPED = 5000  # calls that a search is sized for where nothing caps them
@@ -188,7 +188,7 @@ def _student(settings: Settings, schema: LabelingSchema, console: Console, embed
         closing(make_wire(settings)) as wire,
         closing(
             Student(
-                Meter(OpenAIEngine(wire, settings.llm_model)),
+                MeteredEngine(OpenAIEngine(wire, settings.llm_model)),
                 schema,
                 limits(settings),
                 threads=settings.concurrency,
@@ -207,7 +207,7 @@ def _teacher(settings: Settings) -> Iterator[Teacher | None]:
         return
     with closing(teacher.make_wire(settings)) as wire:
         engine = OpenAIEngine(wire, settings.teacher_model or settings.llm_model)
-        yield Teacher(Meter(engine), settings.llm_thinking_tokens)
+        yield Teacher(MeteredEngine(engine), settings.llm_thinking_tokens)
 
 
 def _simulated(plan: simulation.Plan, account: Account, console: Console) -> simulation.Simulation:

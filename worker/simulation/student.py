@@ -37,7 +37,7 @@ class Prices:
 
 
 @dataclass(slots=True)
-class Meter:
+class MeteredEngine:
     """An engine that counts, tries again where that may help, and pays from `purse` if there is one. A call that is
     tried again counts once."""
 
@@ -83,7 +83,7 @@ class Student:
 
     def __init__(
         self,
-        meter: Meter,
+        meter: MeteredEngine,
         schema: LabelingSchema,
         limits: Limits,
         *,
@@ -151,7 +151,7 @@ def _pause_s(error: EngineError, attempt: int) -> float:
 class Teacher:
     """The LLM that rewrites instructions, asked directly."""
 
-    meter: Meter
+    meter: MeteredEngine
     thinking_tokens: int
 
     def ask(self, text: str) -> str:
@@ -225,7 +225,7 @@ class Account:
             self._usage += _beyond(usage, student.usage)
             self._bill += Bill(self._embedded.calls - bill.calls, self._embedded.tokens - bill.tokens)
 
-    def _metered(self) -> list[Meter | MeteredEmbedder]:
+    def _metered(self) -> list[MeteredEngine | MeteredEmbedder]:
         teacher = [self._teacher.meter] if self._teacher else []
         return [self._student.meter, *teacher, *([self._embedder] if self._embedder else [])]
 
