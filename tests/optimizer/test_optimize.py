@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -32,6 +31,7 @@ from tests.optimizer.world import (
     examples,
     level,
     promising,
+    teach,
 )
 from worker.labels.examples import Example
 from worker.optimizer import propose
@@ -50,14 +50,6 @@ def is_minimal(prompt: Prompt) -> bool:
 
 def run(world: World, ask: Callable[[str], str] | None = None, **problem: Any) -> Finding:
     return optimize(world.problem(**problem), world.tools(ask))
-
-
-def teach(request: str) -> str:
-    """Something usable each time, the same for the same request."""
-    number = zlib.crc32(request.encode())
-    return json.dumps(
-        {"rules": [f"Rule {number}."], "definition": f"Meaning {number}.", "instruction": f"Do {number}."}
-    )
 
 
 SAME = '{"rules": ["Mind the price."], "definition": "What it costs.", "instruction": "Say what it is about."}'

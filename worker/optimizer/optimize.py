@@ -28,7 +28,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from statistics import fmean
 from typing import Literal
 
@@ -66,7 +66,7 @@ _SURE = 0.9
 _FEW, _FOLDS_OF_FEW, _FOLDS = 30, 5, 4
 _GLANCE, _FIRST_LOOK, _LOOK_SHARE = 4, 16, 0.1
 _HELD_SHARE = 6  # two calls an example: the holdout takes no more than a third of all
-_PLANNED = 0.95  # of the calls: folds may choose what none has asked
+_PLANNED = 0.95  # of the calls: the teacher takes some, and the report what people leave undecided
 _BEGIN = 0.6  # of these: what the first search is sized for where folds repeat it
 _RESTS = f"the holdout has decided before, and of {_LEAST_FRESH} more labels that it must have {{}} are there"
 
@@ -154,13 +154,13 @@ def _cannot_tell(problem: Problem) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """What one search came to: its first race, its last, on which examples, and the folds' comparisons where they
+    """What one search came to: its first race, its last, on which examples, and each fold's comparisons where they
     decide."""
 
     first: Sequence[Entry]
     best: Sequence[Entry]
     searched: Sequence[Example]
-    deciding: Sequence[Compared]
+    folds: Sequence[Sequence[Compared]]
 
 
 class _Run:
@@ -225,28 +225,34 @@ class _Run:
 
     def _widened(self, tried: _Tried, material: search.Material) -> _Tried:
         """By the widest search that the calls pay for, when all labels that it does not see are to decide."""
-        limit = self._calls - self._kept_back(material.plan.examples)
+        limit = self._most(material.plan.examples)
         while plan := wider(material.plan, spent=self._meter.calls, calls=limit):
             self._meter.limit = limit
             material = replace(material, plan=plan, instructions=self._instructions(plan))
             try:
-                tried = self._tried(material)
+                tried = self._tried(material, tried.folds)
             except BudgetError:
                 break
-            limit = self._calls - self._kept_back(plan.examples)
+            limit = self._most(plan.examples)
         self._meter.limit = None
         return tried
 
-    def _tried(self, material: search.Material) -> _Tried:
+    def _most(self, examples: int) -> int:
+        """Calls that may be spent when one on so many is followed: what decides then is kept, and what the report asks
+        the winner of what the teacher read."""
+        read = len(self._open) - len(self._searchable)
+        return self._calls - self._kept_back(examples) - math.ceil(read * self._dearest)
+
+    def _tried(self, material: search.Material, narrower: Sequence[Sequence[Compared]] = ()) -> _Tried:
         searched = self._searchable[: material.plan.examples]
         first, best = self._search(material, searched)
-        return _Tried(first, best, searched, () if self._looks else self._cross_fitted(material, searched))
+        return _Tried(first, best, searched, () if self._looks else self._cross_fitted(material, searched, narrower))
 
     def _judged(self, tried: _Tried) -> Finding:
         winner = tried.best[0]
         self._tools.tell("deciding", 1.0, 1, winner.soft)
         untouched = self._compared(winner, self._held) if self._looks else self._on_the_rest(tried)
-        deciding = [*tried.deciding, *untouched]
+        deciding = [*chain.from_iterable(tried.folds), *untouched]
         pairs = [each.pair for each in deciding]
         ruling = self._ruled(pairs, self._costs(tried, deciding))
         found = told(winner.prompt, winner.candidate.origin, pairs, ruling, self._problem.active)
@@ -358,7 +364,7 @@ class _Run:
         """Labels that the search had no calls for are a holdout of its winner, as far as the calls go now; without them
         the folds decide alone."""
         winner = tried.best[0]
-        seen = {each.pair.id for each in tried.deciding}
+        seen = {example.id for example in tried.searched}
         each = self._meter.price(self._problem.active) + self._meter.price(winner.prompt)
         count = max(0, int((self._calls - self._meter.calls) / each))
         try:
@@ -366,15 +372,23 @@ class _Run:
         except BudgetError:
             return []
 
-    def _cross_fitted(self, material: search.Material, examples: Sequence[Example]) -> list[Compared]:
-        """Each example once, under what the search without its fold chose."""
+    def _cross_fitted(
+        self, material: search.Material, examples: Sequence[Example], narrower: Sequence[Sequence[Compared]]
+    ) -> list[Sequence[Compared]]:
+        """Each example once, under what the search without its fold chose: in folds for which the calls do not suffice
+        the `narrower` search, which did not see them either. Raises `BudgetError` where that had fewer examples."""
         folds = _FOLDS_OF_FEW if len(examples) < _FEW else _FOLDS
-        deciding: list[Compared] = []
+        found: list[Sequence[Compared]] = []
         for fold in range(folds):
             inside = [example for i, example in enumerate(examples) if i % folds != fold]
-            _, best = self._search(material, inside)
-            deciding += self._compared(best[0], examples[fold::folds])
-        return deciding
+            try:
+                _, best = self._search(material, inside)
+                found.append(self._compared(best[0], examples[fold::folds]))
+            except BudgetError:
+                if sum(map(len, narrower)) != len(examples):
+                    raise
+                return [*found, *narrower[fold:]]
+        return found
 
     def _costs(self, tried: _Tried, deciding: Sequence[Compared]) -> Costs:
         """Failures as the deciding labels show them; what a task takes as under the winner itself, which folds need not

@@ -18,8 +18,8 @@ _ENOUGH, _LEAST = 150, 24
 # with nothing to gain, where most differ.
 _MARGIN, _MARGIN_OF_FOLDS = 1.1, 1.8
 _MARGIN_OF_LAST, _MOST_OF_LAST = 0.5, 3.0
-_STEPS = (2.0, 1.5, 1.25)  # to the next plan, as far as the calls go
-_LEAST_PRICE = 0.9  # calls taken, of those that were planned
+_STEPS = (2.0, 1.5, 1.25, 1.1)  # to the next plan, as far as the calls go
+_LEAST_MORE = 1.5  # answers an example, where more is tried: a new one may win, and the last race is another then
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,24 @@ def _paid(terms: Terms, calls: int) -> int:
 
 
 def wider(plan: Plan, *, spent: int, calls: int) -> Plan | None:
-    """The next larger one that is likely to fit into `calls`, as `plan` took `spent` of them; None where none is."""
-    price = max(_LEAST_PRICE, spent / plan.calls)
-    for step in _STEPS:
-        found = plan_for(plan.terms, round(step * plan.calls))
-        if plan.calls < found.calls <= calls / price:
-            return found
-    return None
+    """The next larger one, be it by one set alone, that is likely to fit into `calls` when `plan` is done after `spent`
+    of them; None where none is."""
+    steps = [plan_for(plan.terms, round(step * plan.calls)) for step in _STEPS]
+    steps.append(replace(plan, sets=min(MOST_SETS, plan.sets + 1)))
+    return next((each for each in steps if _goes_on(plan, each) and spent + _more(plan, each) <= calls), None)
+
+
+def _goes_on(plan: Plan, larger: Plan) -> bool:
+    """It tries more, and leaves nothing out."""
+    before, after = ((each.instructions, each.sets, each.examples, each.rounds) for each in (plan, larger))
+    return larger.calls > plan.calls and all(less <= more for less, more in zip(before, after, strict=True))
+
+
+def _more(plan: Plan, larger: Plan) -> float:
+    more = larger.calls - plan.calls
+    if (larger.instructions, larger.sets) == (plan.instructions, plan.sets):
+        return more
+    return max(more, _LEAST_MORE * larger.examples * plan.terms.shown)
 
 
 def race_calls(candidates: int, n: int) -> int:
