@@ -162,8 +162,10 @@ def _who() -> str:
 
 def _table(found: VersionList) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("", "version", "origin", "from"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("version", no_wrap=True, min_width=10)
+    table.add_column("origin", overflow="fold")
+    table.add_column("from", no_wrap=True, min_width=10)
     table.add_column("accuracy, on labels that did not choose it", overflow="fold")
     table.add_column("verdict", overflow="fold")
     table.add_column("active", overflow="fold")

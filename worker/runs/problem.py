@@ -49,7 +49,7 @@ def posed(
         fixed=service.fixed.of(to.current.schema),
         cached_token=abilities.cached_token(settings),
         fresh=_fresh(_last_look(service, to, runs), examples, used),
-        looks_before=_looks_before(to, runs, examples),
+        looks_before=_looks_before(to, runs, len(examples) + bool(instruction)),
         written=_written(to.current.version.prompt, instruction) if instruction else None,
     )
 
@@ -104,10 +104,10 @@ def _fresh(last: datetime | None, examples: Sequence[Example], used: Used) -> in
     return sum(example.split == "holdout" and used.is_later(example, last) for example in examples)
 
 
-def _looks_before(to: Target, runs: Sequence[RunRecord], examples: Sequence[Example]) -> int:
-    """How often runs have compared the active version with others by cross-fitting. A search on the same labels finds
-    the same, and is no further chance; another instruction of somebody's is one on any labels."""
+def _looks_before(to: Target, runs: Sequence[RunRecord], until: int) -> int:
+    """How often runs have compared the active version with others by cross-fitting, on fewer labels than `until`. A
+    search on the same labels finds the same, and is no further chance; somebody's instruction always is one."""
     compared = [run for run in runs if run.estimate and run.estimate.kind == "cross-fitted"]
     against = [run for run in compared if run.active == to.current.version.name]
-    searched = {run.labels for run in against if run.trigger != TRIAL and run.labels < len(examples)}
+    searched = {run.labels for run in against if run.trigger != TRIAL and run.labels < until}
     return len(searched) + sum(run.trigger == TRIAL for run in against)
