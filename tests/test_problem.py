@@ -34,7 +34,7 @@ def history(redis_url: str, scripted_llm: ScriptedLLM) -> Iterator[History]:
     gc.collect()
 
 
-def problem(history: History, *, later: int = 0) -> Problem:
+def problem(history: History, *, later: int = 0, instruction: str = "") -> Problem:
     """Of 60 holdout labels and as many others, `later` of each kind decided an hour after the runs."""
     service, record = history.service, history.service.store.project(PROJECT)
     assert record
@@ -45,7 +45,7 @@ def problem(history: History, *, later: int = 0) -> Problem:
         for i, number in enumerate(numbers[:60])
     ]
     to = Target(record, service.current(PROJECT, record.config), 0.0)
-    return posed(service, service.settings, to, tuple(examples))
+    return posed(service, service.settings, to, tuple(examples), instruction)
 
 
 def fresh(history: History, *, later: int) -> int | None:
@@ -77,6 +77,14 @@ def test_runs_that_compared_the_active_prompt_on_fewer_labels_are_looks_at_it(hi
         history.save(history.run(f"run-{number}", labels=labels, estimate=estimate))
     history.save(history.run("run-9", labels=100, estimate=crossed, active="p0009-beef"))
     assert problem(history).looks_before == 2  # at 20 and at 40; there are 120 labels now
+
+
+def test_every_trial_is_a_look_and_a_trial_counts_searches_on_the_same_labels_too(history: History) -> None:
+    crossed = replace(ESTIMATE, kind="cross-fitted")
+    for number, trigger in enumerate(["labels", "trial", "trial"], start=2):
+        history.save(history.run(f"run-{number}", labels=120, estimate=crossed, trigger=trigger))
+    assert problem(history).looks_before == 2
+    assert problem(history, instruction="Guess.").looks_before == 3
 
 
 def test_labels_that_a_run_has_read_are_neither_fresh_nor_later_when_they_are_saved_again(history: History) -> None:
