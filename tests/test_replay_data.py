@@ -210,6 +210,12 @@ def test_several_labels_in_a_table_may_be_as_label_studio_writes_them(tmp_path: 
     assert (row.id, row.truth) == ("7", {"topics": ("Price", "Sound")})
 
 
+def test_spaces_in_a_header_and_empty_rows_at_the_end_are_harmless(tmp_path: Path) -> None:
+    path = stored(tmp_path / "d.csv", "text, label\na,positive\n,\n , \n")
+    (row,) = replay_data.read(path, schemas.parse(SENTIMENT)).rows
+    assert row.truth == {"sentiment": ("positive",)}
+
+
 def test_a_row_of_a_table_without_a_label_is_left_out(tmp_path: Path) -> None:
     data = replay_data.read(stored(tmp_path / "d.csv", "text,label\na,positive\nb,\n"), schemas.parse(SENTIMENT))
     assert [row.data["text"] for row in data.rows] == ["a"]

@@ -68,10 +68,12 @@ def _is_task(each: Any) -> bool:
 
 
 def _table(text: str) -> Iterator[FileRow]:
-    """By commas, semicolons or tabs, whichever the header has most of. Rows without an "id" go by their number."""
+    """By commas, semicolons or tabs, whichever the header has most of. Rows without an "id" go by their number; those
+    without anything in them are none."""
     header = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=header.count), strict=True)
-    numbered = "id" not in (reader.fieldnames or ())
+    reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+    numbered = "id" not in reader.fieldnames
     try:
         for number, cells in enumerate(reader, start=1):
             place = f"line {reader.line_num}"
@@ -79,7 +81,8 @@ def _table(text: str) -> Iterator[FileRow]:
                 yield FileRow(place, RowError("more cells than the header has: put texts that hold a comma in quotes"))
                 continue
             row = {name: cell for name, cell in cells.items() if cell is not None}
-            yield FileRow(place, {"id": number, **row} if numbered else row)
+            if any(cell.strip() for cell in row.values()):
+                yield FileRow(place, {"id": number, **row} if numbered else row)
     except csv.Error as error:
         yield FileRow(f"line {reader.line_num}", RowError(f"not CSV ({error})"))
 
